@@ -1,0 +1,1 @@
+//! The verbs: plain requests in, plain results and events out

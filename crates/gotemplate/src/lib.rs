@@ -1,0 +1,1 @@
+//! Go text templates over JSON values

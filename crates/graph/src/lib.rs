@@ -1,0 +1,1 @@
+//! What is to be built: a graph of source, exec and file operations

@@ -1,0 +1,1 @@
+//! File trees: layers applied, copied into and diffed

@@ -1,0 +1,1 @@
+//! Graph to result, skipping what is cached

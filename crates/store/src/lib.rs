@@ -1,0 +1,1 @@
+//! Content-addressed store of blobs, snapshots, images and cache records

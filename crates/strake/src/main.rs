@@ -1,0 +1,2 @@
+//! strake: builds, keeps, ships and runs container images.
+fn main() {}
