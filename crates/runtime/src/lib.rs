@@ -1,1 +1,25 @@
-//! Linux namespaces, mounts and containers
+//! Linux, and nothing but Linux: namespaces, mounts, processes and containers.
+//!
+//! This is the only crate of the workspace with `unsafe` code, and the only one that mounts, forks or maps ids.
+//! What it deliberately does not know: images, layers, digests, the store. It is given directories and an OCI
+//! runtime spec, and answers with file descriptors and exit codes.
+//!
+//! - [`enter`] puts this process where mounting is allowed: a mount namespace, and a user namespace unless it is root.
+//! - [`mount_overlay`] stacks directories, as a detached mount: a file descriptor and no mount point.
+//! - [`beneath`] opens paths under a root whose content nobody vouches for.
+//! - [`owners`] answers a container's chown family where only one id is mapped, and remembers what was asked.
+//! - [`doctor`] says which of these this machine allows, what works without, and how to turn it on.
+
+pub mod beneath;
+pub mod doctor;
+pub mod owners;
+
+mod error;
+mod ids;
+mod namespace;
+mod overlay;
+mod sys;
+
+pub use error::{Context, Error};
+pub use namespace::{Mode, enter, mode};
+pub use overlay::{Overlay, Upper, mount_overlay};
