@@ -1,0 +1,1 @@
+//! Copying files into a layer directory.

@@ -1,0 +1,109 @@
+//! The `owners` sidecar: owners that a layer directory cannot hold because only one id is mapped.
+//!
+//! Format of the file: records sorted by path bytes, each `UID GID MODE TYPE MAJOR:MINOR PATH` followed by a NUL,
+//! where UID, GID, MAJOR and MINOR are decimal, MODE is octal (`0o7777` bits), TYPE is one of `f` (file), `d`, `l`
+//! (symlink), `c`, `b` (devices, held in the directory as empty files) and `p`, and PATH is relative to `fs/`,
+//! any bytes but NUL. A path without a record belongs to 0:0 and is what the directory says it is.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::error::{Doing as _, Error};
+use crate::{Kind, Owner};
+
+/// What one path is, where the directory cannot say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// User and group.
+    pub owner: Owner,
+    /// Permission bits, `0o7777`.
+    pub mode: u32,
+    /// `f`, `d`, `l`, `c`, `b` or `p`.
+    pub kind: u8,
+    /// Device numbers; 0:0 for what is no device.
+    pub rdev: (u32, u32),
+}
+
+impl Record {
+    /// The record of a file of this kind; `None` for a hard link, which has its target's.
+    pub fn of(kind: &Kind, owner: Owner, mode: u32) -> Option<Record> {
+        let (kind, rdev) = match *kind {
+            Kind::File { .. } => (b'f', (0, 0)),
+            Kind::Directory => (b'd', (0, 0)),
+            Kind::Symlink(_) => (b'l', (0, 0)),
+            Kind::HardLink(_) => return None,
+            Kind::CharDevice { major, minor } => (b'c', (major, minor)),
+            Kind::BlockDevice { major, minor } => (b'b', (major, minor)),
+            Kind::Fifo => (b'p', (0, 0)),
+        };
+        Some(Record { owner, mode, kind, rdev })
+    }
+}
+
+/// All records of one layer, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners(pub BTreeMap<Vec<u8>, Record>);
+
+impl Owners {
+    /// The sidecar of the layer directory `fs`: `owners` beside it. No file: no records.
+    pub fn of_layer(fs: &Path) -> Result<Owners, Error> {
+        let path = sidecar(fs);
+        match std::fs::read(&path) {
+            Ok(bytes) => Owners::parse(&bytes).doing("reading", &path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Owners::default()),
+            Err(e) => Err(e).doing("reading", &path),
+        }
+    }
+
+    /// Writes the sidecar of the layer directory `fs`; nothing, if there are no records.
+    pub fn save(&self, fs: &Path) -> Result<(), Error> {
+        let path = sidecar(fs);
+        if self.0.is_empty() {
+            return match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).doing("removing", &path),
+                _ => Ok(()),
+            };
+        }
+        let mut bytes = Vec::new();
+        for (name, r) in &self.0 {
+            let Record { owner: Owner { uid, gid }, mode, kind, rdev: (major, minor) } = *r;
+            write!(bytes, "{uid} {gid} {mode:o} {} {major}:{minor} ", kind as char)
+                .expect("because a Vec takes all");
+            bytes.extend_from_slice(name);
+            bytes.push(0);
+        }
+        std::fs::write(&path, bytes).doing("writing", &path)
+    }
+
+    fn parse(bytes: &[u8]) -> io::Result<Owners> {
+        let mut map = BTreeMap::new();
+        for line in bytes.split(|b| *b == 0).filter(|l| !l.is_empty()) {
+            let (name, record) = parse_record(line).ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("bad record {:?}", line.escape_ascii().to_string()),
+                )
+            })?;
+            map.insert(name, record);
+        }
+        Ok(Owners(map))
+    }
+}
+
+fn parse_record(line: &[u8]) -> Option<(Vec<u8>, Record)> {
+    let mut fields = line.splitn(6, |b| *b == b' ');
+    let mut text = || std::str::from_utf8(fields.next()?).ok();
+    let uid = text()?.parse().ok()?;
+    let gid = text()?.parse().ok()?;
+    let mode = u32::from_str_radix(text()?, 8).ok()?;
+    let kind = *text()?.as_bytes().first()?;
+    let (major, minor) = text()?.split_once(':')?;
+    let rdev = (major.parse().ok()?, minor.parse().ok()?);
+    let path = fields.next()?.to_vec();
+    Some((path, Record { owner: Owner { uid, gid }, mode, kind, rdev }))
+}
+
+fn sidecar(fs: &Path) -> std::path::PathBuf {
+    fs.with_file_name("owners")
+}
