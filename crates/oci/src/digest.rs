@@ -138,7 +138,12 @@ impl Hasher {
 
     /// The digest of all bytes seen.
     pub fn finish(self) -> Digest {
-        Digest::from_sha256(self.state.finalize().into())
+        Digest::from_sha256(self.finish_bytes())
+    }
+
+    /// The digest's 32 bytes, for whoever holds many of them.
+    pub fn finish_bytes(self) -> [u8; 32] {
+        self.state.finalize().into()
     }
 }
 
