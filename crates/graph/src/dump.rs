@@ -54,6 +54,9 @@ fn exec_lines(f: &mut fmt::Formatter<'_>, exec: &Exec) -> fmt::Result {
     for variable in &exec.env {
         writeln!(f, "   env {variable:?}")?;
     }
+    for variable in &exec.proxy_env {
+        writeln!(f, "   proxy {variable:?}")?;
+    }
     writeln!(f, "   cwd {:?}", exec.cwd)?;
     if !exec.user.is_empty() {
         writeln!(f, "   user {:?}", exec.user)?;
@@ -69,6 +72,9 @@ fn exec_lines(f: &mut fmt::Formatter<'_>, exec: &Exec) -> fmt::Result {
     }
     for file in &exec.files {
         writeln!(f, "   file {:?} {:o} {:?}", file.path, file.mode, file.data)?;
+    }
+    if !exec.hostname.is_empty() {
+        writeln!(f, "   hostname {:?}", exec.hostname)?;
     }
     for (name, address) in &exec.extra_hosts {
         writeln!(f, "   host {name:?} {address:?}")?;

@@ -9,6 +9,10 @@ pub struct Exec {
     pub args: Vec<String>,
     /// `NAME=value`, in order, each name once.
     pub env: Vec<String>,
+    /// `NAME=value` of the proxies that the build was given; they win over `env`. No part of any
+    /// cache key: the way to the network is not what a step depends on.
+    #[serde(skip)]
+    pub proxy_env: Vec<String>,
     /// Working directory, an absolute path in the image.
     pub cwd: String,
     /// `user[:group]`, names (looked up in the tree) or numbers; empty means root.

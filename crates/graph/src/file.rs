@@ -46,7 +46,8 @@ pub struct Copy {
     pub mode: Option<String>,
     /// Patterns of paths left out, relative to the source.
     pub exclude: Vec<String>,
-    /// Keep the source's directories below the `/./` pivot, or all of them.
+    /// Keep the source's directories: those after the first `/./` of a source, which is then not
+    /// cleaned away, or all of them where there is none. Wildcards may then be `**` too.
     pub parents: bool,
     /// What to do with a source that is a tar archive.
     pub unpack: Unpack,
