@@ -77,10 +77,7 @@ pub enum Error {
 impl Error {
     /// A failed system call: `Error::io("mounting /proc", errno)`.
     pub fn io(doing: impl Into<String>, source: impl Into<io::Error>) -> Error {
-        Error::Io {
-            doing: doing.into(),
-            source: source.into(),
-        }
+        Error::Io { doing: doing.into(), source: source.into() }
     }
 
     /// The errno behind this error, if there is one.
@@ -100,9 +97,6 @@ pub trait Context<T> {
 
 impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
     fn doing<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T, Error> {
-        self.map_err(|source| Error::Io {
-            doing: doing().into(),
-            source: source.into(),
-        })
+        self.map_err(|source| Error::Io { doing: doing().into(), source: source.into() })
     }
 }

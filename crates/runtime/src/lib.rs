@@ -15,11 +15,13 @@ pub mod doctor;
 pub mod owners;
 
 mod error;
+mod filesystem;
 mod ids;
 mod namespace;
 mod overlay;
+mod settings;
 mod sys;
 
 pub use error::{Context, Error};
-pub use namespace::{Mode, enter, mode};
-pub use overlay::{Overlay, Upper, mount_overlay};
+pub use namespace::{Mode, enter, mode, why_single};
+pub use overlay::{MAX_LOWERS, Overlay, Upper, mount_overlay};

@@ -1,31 +1,370 @@
-//! Overlayfs as a detached mount.
+//! A stack of directories as one tree: overlayfs, as a detached mount.
+//!
+//! The result is a file descriptor. It serves as the directory of `openat2` and its kin, it can be moved into a
+//! container by `move_mount`, and when its last copy closes the mount is gone, also when that is because the process
+//! was killed. No mount point is made (but see `Method::Legacy`).
+//!
+//! One set of options serves root and user namespaces alike, so that both leave the same files in the upper
+//! directory. Deliberately absent: locking. Two mounts of one upper at a time destroy it, and the kernel only warns.
 
-use crate::Error;
-use std::os::fd::OwnedFd;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A stack of directories.
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree, unmount,
+};
+use rustix::thread::UnshareFlags;
+
+use crate::error::Context;
+use crate::filesystem::FileSystem;
+use crate::{Error, beneath};
+
+/// The most lower directories that overlayfs takes (`OVL_MAX_STACK`).
+pub const MAX_LOWERS: usize = 500;
+
+/// A stack of directories, to be seen as one tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a> {
-    /// Lower directories, topmost first.
+    /// The read-only directories, topmost first; at most [`MAX_LOWERS`].
     pub lowers: &'a [PathBuf],
-    /// The writable layer, if any.
+    /// The writable layer; without one the tree is read-only.
     pub upper: Option<Upper<'a>>,
 }
 
-/// A writable layer.
+/// The writable layer of an [`Overlay`]: two directories on one file system, which may not be overlayfs itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Upper<'a> {
-    /// Where changes are written.
+    /// Where what is written goes. After the mount is gone this is the difference to the lowers.
     pub fs: &'a Path,
-    /// Overlayfs's work directory, on the same file system as `fs`.
+    /// Overlayfs's own scratch directory, empty at first.
     pub work: &'a Path,
 }
 
-/// Mounts `o`, detached.
-pub fn mount_overlay(_o: &Overlay) -> Result<OwnedFd, Error> {
-    Err(Error::Unsupported {
-        what: "not built yet".into(),
-        remedy: "wait".into(),
-    })
+/// Overlayfs's options that are `key=value`, for every mount. Why these: whiteouts and opaque marks must be in
+/// `user.` xattrs to be the same in and out of a user namespace; redirects, metadata-only copies and the index would
+/// put files in the upper directory that mean something only there.
+const OPTIONS: [(&str, &str); 4] =
+    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")];
+
+/// Keeps overlayfs from writing a uuid xattr to the upper directory. Linux 6.6, hence separate.
+const UUID: (&str, &str) = ("uuid", "null");
+
+/// Ways to tell the kernel of the directories, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Method {
+    /// `lowerdir+` by file descriptor: Linux 6.13.
+    Descriptor,
+    /// `lowerdir+` by a path, which may have 255 bytes: /proc/self/fd/N. Linux 6.8.
+    Path,
+    /// `mount(2)` with one string of options, kept short by descriptors' numbers for paths. It needs a mount point:
+    /// the work directory, else a temporary directory, for the moment until the mount is detached.
+    Legacy,
+}
+
+const METHODS: [Method; 3] = [Method::Descriptor, Method::Path, Method::Legacy];
+
+/// The index in [`METHODS`] of the first one not known to fail.
+static FIRST: AtomicU8 = AtomicU8::new(0);
+
+/// Mounts `overlay`, detached: see the module's words on what the descriptor is.
+///
+/// Few layers are not worth a mount: one lower without an upper is just opened (`O_PATH`), an upper without lowers is
+/// a bind mount of it, and nothing at all is an empty, read-only tmpfs. What an earlier, `volatile` mount of the same
+/// upper left in the work directory to prevent a second one is removed.
+///
+/// # Errors
+/// [`Error::TooManyLayers`]; [`Error::UpperFileSystem`] where the upper is on a file system that cannot be one;
+/// [`Error::Unsupported`] where the kernel has no overlayfs; [`Error::Io`] with the path for a missing directory, and
+/// for all else. Needs what [`crate::enter`] gives.
+pub fn mount_overlay(overlay: &Overlay<'_>) -> Result<OwnedFd, Error> {
+    if overlay.lowers.len() > MAX_LOWERS {
+        return Err(Error::TooManyLayers { count: overlay.lowers.len(), limit: MAX_LOWERS });
+    }
+    match (overlay.lowers, overlay.upper) {
+        ([], None) => return empty(),
+        ([], Some(upper)) => return bind(upper.fs),
+        ([only], None) => return open_directory(only),
+        _ => {}
+    }
+    if let Some(upper) = overlay.upper {
+        allow_reuse(upper.work)?;
+    }
+    let only = forced_method();
+    let first = match only {
+        Some(method) => method as u8,
+        None => FIRST.load(Ordering::Relaxed),
+    };
+    let mut failure = None;
+    for method in &METHODS[usize::from(first)..] {
+        let mounted = match method {
+            Method::Descriptor | Method::Path => by_fsopen(overlay, *method),
+            Method::Legacy => by_mount(overlay),
+        };
+        match mounted {
+            Ok(mount) => {
+                if only.is_none() {
+                    FIRST.store(*method as u8, Ordering::Relaxed);
+                }
+                return Ok(mount);
+            }
+            // What a kernel answers to a parameter it does not know; no other error is worth another method.
+            Err(Error::Io { doing, source }) if source.raw_os_error() == Some(libc::EINVAL) => {
+                failure.get_or_insert(Error::Io { doing, source });
+            }
+            Err(error) => return Err(explain(overlay, error)),
+        }
+        if only.is_some() {
+            break;
+        }
+    }
+    let failure = failure.expect("because every method failed, and the first failure is kept");
+    Err(explain(overlay, failure))
+}
+
+/// `STRAKE_OVERLAY_MOUNT=descriptor|path|legacy` confines us to one method, to test the ways of older kernels.
+fn forced_method() -> Option<Method> {
+    match std::env::var_os("STRAKE_OVERLAY_MOUNT")?.to_str()? {
+        "descriptor" => Some(Method::Descriptor),
+        "path" => Some(Method::Path),
+        "legacy" => Some(Method::Legacy),
+        _ => None,
+    }
+}
+
+fn by_fsopen(overlay: &Overlay<'_>, method: Method) -> Result<OwnedFd, Error> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .doing(|| format!("mounting {}", describe(overlay)))
+        .map_err(no_overlayfs)?;
+    configure(context.as_fd(), overlay, method).map_err(|failure| match failure {
+        Failure::Directory(error) => error,
+        Failure::Option(errno) => {
+            let mut doing = format!("mounting {}", describe(overlay));
+            let log = messages(context.as_fd());
+            if !log.is_empty() {
+                let _ = write!(doing, " ({log})");
+            }
+            Error::io(doing, errno)
+        }
+    })?;
+    let attributes = if overlay.upper.is_some() {
+        MountAttrFlags::empty()
+    } else {
+        // A tree that is only looked at: its devices are names, nothing to be opened.
+        MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV
+    };
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .doing(|| format!("mounting {}", describe(overlay)))
+}
+
+enum Failure {
+    /// A directory could not be opened.
+    Directory(Error),
+    /// The kernel did not take an option, or the whole.
+    Option(Errno),
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure::Option(errno)
+    }
+}
+
+fn configure(context: BorrowedFd<'_>, overlay: &Overlay<'_>, method: Method) -> Result<(), Failure> {
+    // Each descriptor is closed once the kernel has taken the directory: 500 layers must not cost 500 of them.
+    let add = |key: &str, path: &Path| -> Result<(), Failure> {
+        let directory = open_directory(path).map_err(Failure::Directory)?;
+        match method {
+            Method::Descriptor => fsconfig_set_fd(context, key, &directory)?,
+            Method::Path | Method::Legacy => fsconfig_set_string(context, key, link_of(&directory))?,
+        }
+        Ok(())
+    };
+    fsconfig_set_string(context, "source", "strake")?;
+    for lower in overlay.lowers {
+        add("lowerdir+", lower)?;
+    }
+    if let Some(upper) = overlay.upper {
+        add("upperdir", upper.fs)?;
+        add("workdir", upper.work)?;
+        fsconfig_set_flag(context, "volatile")?;
+    }
+    fsconfig_set_flag(context, "userxattr")?;
+    for (key, value) in OPTIONS {
+        fsconfig_set_string(context, key, value)?;
+    }
+    match fsconfig_set_string(context, UUID.0, UUID.1) {
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(fsconfig_create(context)?)
+}
+
+fn by_mount(overlay: &Overlay<'_>) -> Result<OwnedFd, Error> {
+    let lowers: Vec<OwnedFd> =
+        overlay.lowers.iter().map(|path| open_directory(path)).collect::<Result<_, _>>()?;
+    let upper = match overlay.upper {
+        Some(upper) => Some((open_directory(upper.fs)?, open_directory(upper.work)?)),
+        None => None,
+    };
+    let mut options = String::from("userxattr,lowerdir=");
+    for (n, lower) in lowers.iter().enumerate() {
+        let colon = if n == 0 { "" } else { ":" };
+        let _ = write!(options, "{colon}{}", lower.as_raw_fd());
+    }
+    if let Some((fs, work)) = &upper {
+        let _ = write!(options, ",upperdir={},workdir={},volatile", fs.as_raw_fd(), work.as_raw_fd());
+    }
+    for (key, value) in OPTIONS {
+        let _ = write!(options, ",{key}={value}");
+    }
+    let (point, temporary) = match overlay.upper {
+        Some(upper) => (upper.work.to_owned(), None),
+        None => {
+            let point = temporary_directory()?;
+            (point.0.clone(), Some(point))
+        }
+    };
+    let point = fs::canonicalize(&point).doing(|| point.display().to_string())?;
+
+    // The numbers are relative paths in /proc/self/fd, so it takes a working directory of its own: that of a thread.
+    let mounted = std::thread::scope(|scope| {
+        let mount = || mount_from_descriptors(&point, &options, overlay.upper.is_none());
+        scope.spawn(mount).join().unwrap_or_else(|_| Err(Errno::CANCELED.into()))
+    });
+    drop(temporary);
+    mounted.doing(|| format!("mounting {}", describe(overlay))).map_err(no_overlayfs)
+}
+
+fn mount_from_descriptors(point: &Path, options: &str, read_only: bool) -> io::Result<OwnedFd> {
+    crate::sys::unshare(UnshareFlags::FS)?;
+    rustix::process::chdir("/proc/self/fd")?;
+    let flags = if read_only { MountFlags::RDONLY | MountFlags::NODEV } else { MountFlags::empty() };
+    let with_uuid = format!("{options},{}={}", UUID.0, UUID.1);
+    let mount = |options: &str| {
+        let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+        rustix::mount::mount("strake", point, "overlay", flags, options.as_c_str())
+    };
+    match mount(&with_uuid) {
+        Err(Errno::INVAL) => mount(options)?,
+        done => done?,
+    }
+    let detached = open_tree(CWD, point, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC);
+    unmount(point, UnmountFlags::DETACH)?;
+    Ok(detached?)
+}
+
+/// A directory that is removed, if it is empty, when this is dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn temporary_directory() -> Result<Temporary, Error> {
+    let base = std::env::temp_dir();
+    for n in 0.. {
+        let path = base.join(format!("strake-mount-{}-{n}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(Temporary(path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && n < 10_000 => {}
+            Err(error) => return Err(Error::io(format!("creating {}", path.display()), error)),
+        }
+    }
+    unreachable!("the loop has no end but a return")
+}
+
+/// An empty tree that nothing can be written to.
+fn empty() -> Result<OwnedFd, Error> {
+    let mount = || {
+        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "source", "strake")?;
+        fsconfig_set_string(&context, "mode", "0755")?;
+        fsconfig_create(&context)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    mount().doing(|| "mounting an empty tmpfs")
+}
+
+fn bind(path: &Path) -> Result<OwnedFd, Error> {
+    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .doing(|| format!("mounting {}", path.display()))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).doing(|| path.display().to_string())
+}
+
+fn link_of(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+/// Removes `work/work/incompat`, with which a `volatile` mount forbids the next one, as the kernel cannot know whether
+/// the machine crashed between them. The store knows.
+fn allow_reuse(work: &Path) -> Result<(), Error> {
+    let root = open_directory(work)?;
+    let mark = Path::new("work/incompat");
+    match beneath::remove_all(root.as_fd(), mark) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("removing {}", work.join(mark).display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn describe(overlay: &Overlay<'_>) -> String {
+    let lowers = overlay.lowers.len();
+    let layers = if lowers == 1 { "layer" } else { "layers" };
+    match overlay.upper {
+        Some(upper) => format!("an overlay of {lowers} {layers} and {}", upper.fs.display()),
+        None => format!("an overlay of {lowers} {layers}"),
+    }
+}
+
+/// What the kernel has to say of a failed mount, beyond its errno.
+fn messages(context: BorrowedFd<'_>) -> String {
+    let mut all = Vec::new();
+    let mut message = [0; 1024];
+    // Each read is one message, "e overlay: …"; the end is ENODATA.
+    while let Ok(n @ 1..) = rustix::io::read(context, &mut message) {
+        let text = String::from_utf8_lossy(&message[..n]);
+        let text = text.trim_end();
+        all.push(text.strip_prefix("e ").unwrap_or(text).to_owned());
+    }
+    all.join("; ")
+}
+
+fn no_overlayfs(error: Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => Error::Unsupported {
+            what: "this kernel has no overlayfs".into(),
+            remedy: "load it with `modprobe overlay`, or use a kernel built with CONFIG_OVERLAY_FS".into(),
+        },
+        _ => error,
+    }
+}
+
+/// Looks for the reason behind the kernel's usual answer, "invalid argument".
+fn explain(overlay: &Overlay<'_>, error: Error) -> Error {
+    let Some(upper) = overlay.upper else { return error };
+    if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPERM)) {
+        return error;
+    }
+    match FileSystem::of(upper.fs) {
+        Ok(found) if !found.can_hold_upper() => {
+            Error::UpperFileSystem { path: upper.fs.to_owned(), kind: found.to_string() }
+        }
+        _ => error,
+    }
 }

@@ -78,26 +78,20 @@ pub(crate) fn in_child(f: impl FnOnce() -> Vec<u8>) -> io::Result<Vec<u8>> {
     use std::io::{Read, Write};
 
     let (mut reader, mut writer) = io::pipe()?;
-    // SAFETY: callers are single-threaded by this function's contract, so the child is a whole process.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            drop(reader);
-            let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
-            let ok = answer.is_ok_and(|bytes| writer.write_all(&bytes).is_ok());
-            exit_now(if ok { 0 } else { 1 })
-        }
-        pid => {
-            drop(writer);
-            let mut answer = Vec::new();
-            let read = reader.read_to_end(&mut answer);
-            let status = wait(Pid::from_raw(pid).expect("because fork returned a positive pid"))?;
-            read?;
-            match status {
-                0 => Ok(answer),
-                code => Err(io::Error::other(format!("the probe process ended with status {code}"))),
-            }
-        }
+    let Some(pid) = fork()? else {
+        drop(reader);
+        let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        let ok = answer.is_ok_and(|bytes| writer.write_all(&bytes).is_ok());
+        exit_now(if ok { 0 } else { 1 })
+    };
+    drop(writer);
+    let mut answer = Vec::new();
+    let read = reader.read_to_end(&mut answer);
+    let status = wait(pid)?;
+    read?;
+    match status {
+        0 => Ok(answer),
+        code => Err(io::Error::other(format!("the probe process ended with status {code}"))),
     }
 }
 
@@ -246,4 +240,45 @@ pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> io::Resu
     let n =
         unsafe { libc::process_vm_readv(pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
     if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
+}
+
+/// Leaves the namespaces in `flags` (`CLONE_NEWUSER`, `CLONE_NEWNS`…) for new ones.
+pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
+    if flags.contains(rustix::thread::UnshareFlags::FILES) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: it is unsafe for CLONE_FILES alone, which is ruled out.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// The name of the user `uid`, from whatever the system asks for names.
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    // A line of passwd(5) is short; a directory service's answer can be longer.
+    let mut buffer = vec![0; 16 * 1024];
+    // SAFETY: all zero is a valid passwd (null pointers).
+    let mut entry: libc::passwd = unsafe { zeroed() };
+    let mut found = std::ptr::null_mut();
+    // SAFETY: every pointer is to a live object, and the buffer's length is its own.
+    let rc =
+        unsafe { libc::getpwuid_r(uid, &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
+    if rc != 0 || found.is_null() || entry.pw_name.is_null() {
+        return None;
+    }
+    // SAFETY: on success pw_name is a C string in `buffer`, which is alive.
+    let name = unsafe { std::ffi::CStr::from_ptr(entry.pw_name) };
+    name.to_str().ok().map(str::to_owned)
+}
+
+/// `fork(2)`: the child's pid in the parent, `None` in the child. Only for a single-threaded process, where the child
+/// is a whole copy; with more threads it fails with `EDEADLK`.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+        return Err(io::Error::from_raw_os_error(libc::EDEADLK));
+    }
+    // SAFETY: there is no other thread, so no lock can be held by one that the child lacks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(Pid::from_raw(pid).expect("because fork returned a positive pid"))),
+    }
 }
