@@ -40,11 +40,7 @@ pub struct Error {
 impl Error {
     /// An error of that kind with no hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error {
-            kind,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Error { kind, message: message.into(), hints: Vec::new() }
     }
 
     /// [`Kind::NotFound`].
@@ -80,9 +76,7 @@ impl Error {
             std::io::ErrorKind::PermissionDenied => (Kind::Denied, None),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => (
                 Kind::Unavailable,
-                Some(
-                    "free some space (strake system prune helps), then run the same command again",
-                ),
+                Some("free some space (strake system prune helps), then run the same command again"),
             ),
             std::io::ErrorKind::ReadOnlyFilesystem => (Kind::Unavailable, None),
             _ => (Kind::Internal, None),
@@ -126,10 +120,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_what_to_do() {
-        let error = Error::io(
-            "writing /x",
-            &std::io::Error::from(std::io::ErrorKind::StorageFull),
-        );
+        let error = Error::io("writing /x", &std::io::Error::from(std::io::ErrorKind::StorageFull));
         assert_eq!(error.kind, Kind::Unavailable);
         assert!(error.message.starts_with("writing /x: "));
         assert_eq!(error.hints.len(), 1);

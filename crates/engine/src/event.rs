@@ -21,6 +21,35 @@ pub enum Event {
     },
     /// One line of a transfer about the whole: "Pulling from library/alpine", "Digest: sha256:…".
     Status(String),
+    /// A step of a build; steps are numbered from 1 in the order they first show.
+    Step {
+        /// Its number.
+        step: u32,
+        /// What happened to it.
+        what: Step,
+    },
+}
+
+/// What happened to a step of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It begins; the text names it, such as `[build 2/5] RUN make`.
+    Started(String),
+    /// An earlier result stands for it.
+    Cached(String),
+    /// Its process printed these bytes: whole lines, but for very long ones and the last.
+    Output {
+        /// Whether on standard error.
+        stderr: bool,
+        /// Since the step began.
+        at: std::time::Duration,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// It is done, after this time.
+    Done(std::time::Duration),
+    /// It failed, after this time; the build's error says why.
+    Failed(std::time::Duration),
 }
 
 /// Where events go. Called from any thread of the verb, so a sink does its own locking; it must not block

@@ -8,5 +8,24 @@
 pub mod error;
 pub mod event;
 
+mod convert;
+
+use std::path::Path;
+
 pub use error::{Error, Kind, Result};
-pub use event::{Event, Events, Silent};
+pub use event::{Event, Events, Silent, Step};
+pub use store::Store;
+
+/// What every verb works on.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// The store of this root.
+    pub store: Store,
+}
+
+impl Engine {
+    /// Opens the store in `root` (a path on the host), making a new one where there is nothing.
+    pub fn open(root: &Path) -> Result<Engine> {
+        Ok(Engine { store: Store::open(root)? })
+    }
+}

@@ -1,0 +1,99 @@
+//! What the crates below fail with, as this crate's error: which kind each is, and Docker's words where Docker
+//! has words for the case.
+
+use crate::error::{Error, Kind};
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            store::Error::Io { doing, path, source } => {
+                Error::io(format_args!("{doing} {}", path.display()), &source)
+            }
+            store::Error::NoSpace { .. } | store::Error::Busy { .. } => {
+                Error::new(Kind::Unavailable, message)
+            }
+            store::Error::NewerFormat { .. } => Error::new(Kind::Unsupported, message),
+            store::Error::NotAStore { .. }
+            | store::Error::Algorithm(_)
+            | store::Error::InvalidConfig { .. }
+            | store::Error::InvalidReference { .. }
+            | store::Error::InvalidContainer { .. }
+            | store::Error::BlobTooLarge { .. } => Error::new(Kind::Invalid, message),
+            store::Error::MissingImage(id) => Error::not_found(format!("No such image: {id}")),
+            store::Error::MissingContainer(id) => Error::not_found(format!("No such container: {id}")),
+            store::Error::NameInUse { .. } | store::Error::ContainerBusy(_) => {
+                Error::new(Kind::Conflict, message)
+            }
+            store::Error::MissingBlob(_)
+            | store::Error::MissingSnapshot(_)
+            | store::Error::MissingLayer(_) => Error::new(Kind::Internal, message)
+                .hint("strake system check says what is missing; with --repair it drops what cannot work"),
+            store::Error::DigestMismatch { stored: false, .. } => Error::new(Kind::Invalid, message),
+            _ => Error::new(Kind::Internal, message),
+        }
+    }
+}
+
+impl From<store::ResolveError> for Error {
+    fn from(error: store::ResolveError) -> Error {
+        match error {
+            store::ResolveError::NotFound { text } => Error::not_found(format!("No such image: {text}")),
+            store::ResolveError::Ambiguous { text, candidates } => Error::new(
+                Kind::Invalid,
+                format!("{text:?} is ambiguous: {} images have an ID that begins with it", candidates.len()),
+            )
+            .hint(format!("one of: {}", listed(candidates.iter().map(ToString::to_string)))),
+            store::ResolveError::Invalid(error) => error.into(),
+            store::ResolveError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<store::ContainerError> for Error {
+    fn from(error: store::ContainerError) -> Error {
+        match error {
+            store::ContainerError::NotFound(text) => Error::not_found(format!("No such container: {text}")),
+            store::ContainerError::Ambiguous { text, candidates } => Error::new(
+                Kind::Invalid,
+                format!(
+                    "{text:?} is ambiguous: {} containers have an ID that begins with it",
+                    candidates.len()
+                ),
+            )
+            .hint(format!("one of: {}", listed(candidates.into_iter()))),
+            store::ContainerError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<oci::ReferenceError> for Error {
+    fn from(error: oci::ReferenceError) -> Error {
+        Error::invalid(error.to_string())
+    }
+}
+
+impl From<runtime::Error> for Error {
+    fn from(error: runtime::Error) -> Error {
+        let kind = match &error {
+            runtime::Error::Unsupported { .. } | runtime::Error::IdMap(_) => Kind::Unsupported,
+            runtime::Error::Spec(_) => Kind::Invalid,
+            runtime::Error::Io { source, .. } => {
+                return Error { message: error.to_string(), ..Error::io("", source) };
+            }
+            _ => Kind::Internal,
+        };
+        Error::new(kind, error.to_string())
+    }
+}
+
+/// The first few of many, joined.
+fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 10;
+    let more = items.len().saturating_sub(SHOWN);
+    let mut text = items.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
