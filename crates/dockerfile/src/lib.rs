@@ -7,12 +7,21 @@
 
 pub mod ast;
 pub mod diagnostic;
+mod directive;
+mod duration;
 pub mod expand;
+mod flags;
+mod heredoc;
 pub mod ignore;
+mod instruction;
+mod json;
+mod lines;
 pub mod mount;
 mod parser;
 mod render;
 pub mod span;
+pub mod suggest;
+mod words;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use expand::Expander;

@@ -84,15 +84,106 @@ impl Text {
         Span { start, end: end.max(start) }
     }
 
-    fn source_offset(&self, offset: usize) -> u32 {
+    /// The part `range` of `raw`, as a text of its own. The range must lie on character borders.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Text {
+        let mut builder = TextBuilder::at(self.source_offset(range.start));
+        builder.push_part(self, range);
+        builder.finish()
+    }
+
+    /// Without white space at both ends.
+    pub(crate) fn trim(&self) -> Text {
+        let start = self.raw.len() - self.raw.trim_start().len();
+        self.slice(start..start + self.raw.trim().len())
+    }
+
+    pub(crate) fn source_offset(&self, offset: usize) -> u32 {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         let at = self.breaks.partition_point(|&(raw, _)| raw <= offset);
         let (raw, source) = match at.checked_sub(1) {
             Some(index) => self.breaks[index],
             None => (0, self.span.start),
         };
-        source.saturating_add(offset - raw).clamp(self.span.start, self.span.end)
+        // The inside of a U+FFFD that stands for fewer bytes than it has.
+        let limit = self.breaks.get(at).map_or(u32::MAX, |&(_, next)| next.saturating_sub(1).max(source));
+        source.saturating_add(offset - raw).min(limit).clamp(self.span.start, self.span.end)
     }
+}
+
+/// Puts a [`Text`] together from pieces of the source, in the source's order.
+pub(crate) struct TextBuilder {
+    raw: String,
+    breaks: Vec<(u32, u32)>,
+    start: u32,
+    /// Where the next byte would be if it followed the last one.
+    next: u32,
+}
+
+impl TextBuilder {
+    /// An empty text that lies at `offset` until something is pushed.
+    pub(crate) fn at(offset: u32) -> TextBuilder {
+        TextBuilder { raw: String::new(), breaks: Vec::new(), start: offset, next: offset }
+    }
+
+    /// Adds `piece`, which stands at `offset` in the source and takes as many bytes there.
+    pub(crate) fn push(&mut self, piece: &str, offset: u32) {
+        if piece.is_empty() {
+            return;
+        }
+        self.seek(offset);
+        self.raw.push_str(piece);
+        self.next = offset.saturating_add(length(piece.len()));
+    }
+
+    /// Adds bytes that stand at `offset`; what is not UTF-8 becomes U+FFFD.
+    pub(crate) fn push_bytes(&mut self, bytes: &[u8], mut offset: u32) {
+        for chunk in bytes.utf8_chunks() {
+            self.push(chunk.valid(), offset);
+            offset += length(chunk.valid().len());
+            if !chunk.invalid().is_empty() {
+                self.seek(offset);
+                self.raw.push(char::REPLACEMENT_CHARACTER);
+                offset += length(chunk.invalid().len());
+                self.next = offset;
+                // One character stands for a different number of bytes: whatever follows is off.
+                self.breaks.push((length(self.raw.len()), offset));
+            }
+        }
+    }
+
+    /// Adds a part of another text.
+    pub(crate) fn push_part(&mut self, text: &Text, range: Range<usize>) {
+        let mut from = range.start;
+        let first = text.breaks.partition_point(|&(raw, _)| raw as usize <= range.start);
+        for &(raw, _) in &text.breaks[first..] {
+            if raw as usize >= range.end {
+                break;
+            }
+            self.push(&text.raw[from..raw as usize], text.source_offset(from));
+            from = raw as usize;
+        }
+        self.push(&text.raw[from..range.end], text.source_offset(from));
+    }
+
+    pub(crate) fn finish(self) -> Text {
+        Text {
+            raw: self.raw,
+            span: Span { start: self.start, end: self.next.max(self.start) },
+            breaks: self.breaks,
+        }
+    }
+
+    fn seek(&mut self, offset: u32) {
+        if self.raw.is_empty() {
+            self.start = offset;
+        } else if offset != self.next {
+            self.breaks.push((length(self.raw.len()), offset));
+        }
+    }
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl std::fmt::Debug for Text {

@@ -3,8 +3,13 @@
 //! This is the little language of `ENV`, `COPY` and the like; it is not a shell's, and command
 //! lines of `RUN` never pass through it.
 
+mod lexer;
+mod pattern;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+
+use lexer::{Lexer, Words};
 
 use crate::diagnostic::Diagnostic;
 use crate::span::Text;
@@ -26,6 +31,18 @@ impl Variables for BTreeMap<String, String> {
     }
 }
 
+/// No variable is set.
+pub(crate) struct NoVariables;
+
+impl Variables for NoVariables {
+    fn get(&self, _: &str) -> Option<&str> {
+        None
+    }
+    fn names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
 /// `NAME=value` strings as image configs keep them; the last of a name counts.
 impl Variables for Vec<String> {
     fn get(&self, name: &str) -> Option<&str> {
@@ -44,8 +61,7 @@ impl Variables for Vec<String> {
 pub struct Expander {
     /// The escape character: a backslash or a backtick (`# escape=`).
     pub escape: char,
-    /// Keep quotes and the blanks between them as they are, but do not treat them as quotes
-    /// either (content of heredocs).
+    /// Take quotes for characters as any other (content of heredocs).
     pub skip_quotes: bool,
     /// Keep quotes in the result.
     pub raw_quotes: bool,
@@ -62,7 +78,7 @@ pub struct Expanded {
     pub text: String,
     /// Names that were looked up and set.
     pub used: BTreeSet<String>,
-    /// Names that were looked up, not set, and had nothing to stand in for them.
+    /// Names that were looked up and not set, also those that `${x:-…}` gave a stand-in for.
     pub unset: BTreeSet<String>,
 }
 
@@ -89,13 +105,20 @@ impl Expander {
         Expander { escape, skip_quotes: false, raw_quotes: false, raw_escapes: false, keep_unset: false }
     }
 
+    /// Settings for the content of a heredoc or the body of a message: variables are replaced, and
+    /// quotes are characters as any other. Always with a backslash, as BuildKit does it.
+    pub fn raw() -> Expander {
+        Expander { skip_quotes: true, ..Expander::new('\\') }
+    }
+
     /// Expands one word: variables replaced, quotes and escapes removed; blanks stay.
     ///
     /// # Errors
     /// An unterminated quote or `${`, an unknown modifier, `${x:?}` of a variable that is not set.
     pub fn word(&self, word: &str, variables: &dyn Variables) -> Result<Expanded, ExpandError> {
-        let _ = variables;
-        Ok(Expanded { text: word.to_owned(), ..Expanded::default() })
+        let mut lexer = Lexer::new(*self, word, variables);
+        let text = lexer.run(None)?;
+        Ok(Expanded { text, used: lexer.used, unset: lexer.unset })
     }
 
     /// The same for a word with its place.
@@ -111,7 +134,17 @@ impl Expander {
     /// # Errors
     /// As [`Expander::word`].
     pub fn words(&self, word: &str, variables: &dyn Variables) -> Result<Vec<String>, ExpandError> {
-        self.word(word, variables)
-            .map(|expanded| expanded.text.split_whitespace().map(str::to_owned).collect())
+        Ok(self.words_at(word, variables)?.into_iter().map(|(word, _)| word).collect())
+    }
+
+    /// The same, each with the range of `word` that it comes from.
+    pub(crate) fn words_at(
+        &self,
+        word: &str,
+        variables: &dyn Variables,
+    ) -> Result<Vec<(String, Range<usize>)>, ExpandError> {
+        let mut words = Words::default();
+        Lexer::new(*self, word, variables).run(Some(&mut words))?;
+        Ok(words.done)
     }
 }
