@@ -7,8 +7,15 @@
 
 pub mod error;
 pub mod event;
+pub mod filter;
+pub mod history;
+pub mod images;
+pub mod inspect;
+pub mod rmi;
+pub mod tag;
 
 mod convert;
+mod glob;
 
 use std::path::Path;
 
