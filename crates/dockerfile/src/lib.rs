@@ -16,6 +16,7 @@ pub mod ignore;
 mod instruction;
 mod json;
 mod lines;
+pub mod lower;
 pub mod mount;
 mod parser;
 mod render;

@@ -148,3 +148,6 @@ impl Expander {
         Ok(words.done)
     }
 }
+
+#[cfg(test)]
+mod tests;
