@@ -11,6 +11,7 @@ pub mod filter;
 pub mod history;
 pub mod images;
 pub mod inspect;
+pub mod prune;
 pub mod rmi;
 pub mod tag;
 

@@ -1,2 +1,13 @@
 //! strake: builds, keeps, ships and runs container images.
-fn main() {}
+//!
+//! The binary is a skin over `engine`: `cli` reads the command line and draws, one file for each verb.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,214 @@
+//! `build`: a Dockerfile becomes an image.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::build::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
+use engine::{Events, Silent};
+use oci::{Platform, Reference};
+
+use crate::cli::progress::Plain;
+use crate::cli::{CliError, Global, Outcome, output, interrupt};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Directory of the build context; `-` reads a tar, or a Dockerfile alone, from standard input
+    pub path: String,
+    /// Name of the Dockerfile (default: `PATH/Dockerfile`); `-` reads it from standard input
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+    /// Name and optionally a tag, `name:tag`
+    #[arg(short, long = "tag", value_name = "NAME")]
+    pub tags: Vec<String>,
+    /// Stage to build
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Build-time variable, `NAME=value`, or `NAME` to take it from the environment
+    #[arg(long = "build-arg", value_name = "ARG")]
+    pub build_args: Vec<String>,
+    /// Label of the image, `key=value`
+    #[arg(long = "label", value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// Do not use the build cache
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Always look for newer base images at their registries
+    #[arg(long)]
+    pub pull: bool,
+    /// Platform of the image, `os/architecture[/variant]`
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// Network of RUN instructions
+    #[arg(long, value_parser = ["default", "host", "none"], default_value = "default")]
+    pub network: String,
+    /// Host for `/etc/hosts` of RUN instructions, `name:address`
+    #[arg(long = "add-host", value_name = "HOST")]
+    pub add_hosts: Vec<String>,
+    /// Secret for the build, `id=NAME[,src=FILE|,env=VARIABLE]`
+    #[arg(long = "secret", value_name = "SECRET")]
+    pub secrets: Vec<String>,
+    /// Steps at work at once (default: the number of processors)
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// OCI runtime for RUN instructions: `crun`, `runc` or a path (default: built in)
+    #[arg(long)]
+    pub runtime: Option<PathBuf>,
+    /// Write the image ID to this file
+    #[arg(long, value_name = "FILE")]
+    pub iidfile: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(long, value_parser = ["auto", "plain", "quiet", "tty"], default_value = "auto")]
+    pub progress: String,
+    /// Print nothing but the image ID
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Keep intermediate containers; taken for Docker's sake, there are none
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    pub rm: Option<String>,
+    /// Taken for Docker's sake: images are always loaded into the store
+    #[arg(long, hide = true)]
+    pub load: bool,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+    let request = request(&args)?;
+    let engine = global.engine_in_namespace()?;
+    let interrupted = interrupt::watch()?;
+    let plain = Plain::default();
+    let quiet = args.quiet || args.progress == "quiet";
+    let events: &dyn Events = if quiet { &Silent } else { &plain };
+    let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, events)?;
+    if let Some(path) = &args.iidfile {
+        fs::write(path, result.image.to_string())
+            .map_err(|e| CliError::new(format!("cannot write {}: {e}", path.display())))?;
+    }
+    if quiet {
+        output::text(&format!("{}\n", result.image))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn request(args: &Args) -> Result<BuildRequest, CliError> {
+    let stdin = std::path::Path::new("-");
+    let context = match args.path.as_str() {
+        "-" => ContextSource::Stream,
+        path => ContextSource::Directory(path.into()),
+    };
+    let dockerfile = match &args.file {
+        None => DockerfileSource::Default,
+        Some(path) if path == stdin => DockerfileSource::Stream,
+        Some(path) => DockerfileSource::Path(path.clone()),
+    };
+    if matches!((&context, &dockerfile), (ContextSource::Stream, DockerfileSource::Stream)) {
+        return Err(CliError::new("invalid argument: can't use stdin for both build context and dockerfile"));
+    }
+    let tags = args
+        .tags
+        .iter()
+        .map(|tag| match Reference::parse(tag) {
+            Ok(reference) if reference.digest.is_some() => {
+                Err(CliError::new(format!("invalid tag {tag:?}: a digest is made by the build, not given")))
+            }
+            Ok(reference) => Ok(reference.with_default_tag()),
+            Err(error) => Err(CliError::new(format!("invalid tag {tag:?}: {error}"))),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose();
+    Ok(BuildRequest {
+        context,
+        dockerfile,
+        target: args.target.clone(),
+        build_args: build_args(&args.build_args),
+        tags,
+        labels: args
+            .labels
+            .iter()
+            .map(|label| label.split_once('=').unwrap_or((label, "")))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        no_cache: args.no_cache,
+        pull: args.pull,
+        platform: platform.map_err(|e| CliError::new(e.to_string()))?,
+        network: match args.network.as_str() {
+            "none" => engine::build::Network::None,
+            "host" => engine::build::Network::Host,
+            _ => engine::build::Network::Default,
+        },
+        add_hosts: args.add_hosts.iter().map(|host| host_entry(host)).collect::<Result<_, _>>()?,
+        secrets: args.secrets.iter().map(|secret| self::secret(secret)).collect::<Result<_, _>>()?,
+        epoch: epoch(&args.build_args)?,
+        jobs: args.jobs,
+        runtime: args.runtime.clone(),
+        proxies: BTreeMap::new(),
+    })
+}
+
+/// `NAME=value`; a name alone takes its value from the environment, and is nothing where that has none.
+fn build_args(given: &[String]) -> BTreeMap<String, String> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => Some((text.clone(), env::var(text).ok()?)),
+    };
+    given.iter().filter_map(pair).collect()
+}
+
+/// `SOURCE_DATE_EPOCH`: the build argument, or the environment's, as buildx passes it on.
+pub(crate) fn epoch(build_args: &[String]) -> Result<Option<i64>, CliError> {
+    const NAME: &str = "SOURCE_DATE_EPOCH";
+    let given = build_args.iter().rev().find_map(|arg| arg.strip_prefix(NAME)?.strip_prefix('=').map(str::to_owned));
+    let Some(text) = given.or_else(|| env::var(NAME).ok()).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.parse::<i64>() {
+        Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
+        _ => Err(CliError::new(format!("{NAME} is {text:?}: it must be a number of seconds since 1970"))),
+    }
+}
+
+/// `name:address` or `name=address`; an address may be IPv6, in brackets or not.
+pub(crate) fn host_entry(text: &str) -> Result<(String, String), CliError> {
+    let bad = || CliError::new(format!("invalid host {text:?}: write name:address"));
+    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<std::net::IpAddr>() {
+        Ok(_) if !name.is_empty() => Ok((name.to_owned(), address.to_owned())),
+        _ if address == "host-gateway" => Ok((name.to_owned(), "127.0.0.1".to_owned())),
+        _ => Err(bad()),
+    }
+}
+
+fn secret(text: &str) -> Result<(String, SecretSource), CliError> {
+    let (mut id, mut source, mut variable, mut kind) = (None, None, None, None);
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').ok_or_else(|| {
+            CliError::new(format!("invalid secret: the field {field:?} must be a key=value pair"))
+        })?;
+        match name.to_lowercase().as_str() {
+            "id" => id = Some(value.to_owned()),
+            "src" | "source" => source = Some(value.to_owned()),
+            "env" => variable = Some(value.to_owned()),
+            "type" => kind = Some(value.to_owned()),
+            _ => return Err(CliError::new(format!("invalid secret: unexpected key {name:?}"))),
+        }
+    }
+    let id = id.or_else(|| source.clone()).ok_or_else(|| CliError::new("invalid secret: it has no id"))?;
+    if variable.is_none() && (kind.as_deref() == Some("env") || source.is_none()) {
+        // `id=NAME` alone means the variable of that name where there is one, else the file.
+        variable = env::var(&id).is_ok().then(|| id.clone());
+    }
+    if let Some(name) = variable {
+        let value = env::var(&name).map_err(|_| {
+            CliError::new(format!("secret {id:?}: the environment variable {name} is not set"))
+        })?;
+        return Ok((id, SecretSource::Value(value.into_bytes())));
+    }
+    let path = PathBuf::from(source.unwrap_or_else(|| id.clone()));
+    match path.is_file() {
+        true => Ok((id, SecretSource::File(path))),
+        false => Err(CliError::new(format!("secret {id:?}: there is no file {}", path.display()))),
+    }
+}

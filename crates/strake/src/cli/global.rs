@@ -1,0 +1,113 @@
+//! What stands before the verb: where the store is and how much to say. The only place that reads the
+//! environment and HOME for them.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use engine::{Engine, Event, Events};
+
+use crate::cli::CliError;
+
+/// Options of every verb.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// Directory of the store [env: STRAKE_ROOT] [default: /var/lib/strake, or $XDG_DATA_HOME/strake for an
+    /// ordinary user]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global Options")]
+    root: Option<PathBuf>,
+    /// How much to tell on stderr
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Global Options"
+    )]
+    log_level: LogLevel,
+}
+
+/// Which messages are shown; each level shows those before it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Only what ends the command.
+    Fatal,
+    /// The same.
+    Error,
+    /// Also what goes on but should be known.
+    Warn,
+    /// Also what happens.
+    Info,
+    /// Also how it happens.
+    Debug,
+}
+
+/// What every verb gets.
+#[derive(Debug)]
+pub(crate) struct Global {
+    root: Option<PathBuf>,
+    log_level: LogLevel,
+}
+
+impl Global {
+    pub(crate) fn new(args: GlobalArgs) -> Global {
+        Global { root: args.root, log_level: args.log_level }
+    }
+
+    /// Whether messages of that level are to be shown.
+    pub(crate) fn shows(&self, level: LogLevel) -> bool {
+        level <= self.log_level
+    }
+
+    /// The store's directory, on the host: the option, `STRAKE_ROOT`, or the default of root or of the user.
+    pub(crate) fn root(&self) -> Result<PathBuf, CliError> {
+        if let Some(root) = &self.root {
+            return Ok(root.clone());
+        }
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(root) = set("STRAKE_ROOT") {
+            return Ok(root);
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/strake"));
+        }
+        match set("XDG_DATA_HOME").filter(|dir| dir.is_absolute()) {
+            Some(data) => Ok(data.join("strake")),
+            None => match set("HOME") {
+                Some(home) => Ok(home.join(".local/share/strake")),
+                None => Err(CliError::new("where is the store? neither HOME nor XDG_DATA_HOME is set")
+                    .hint("give --root DIR or set STRAKE_ROOT")),
+            },
+        }
+    }
+
+    /// The engine, for verbs that read and write the store's own files and database alone.
+    pub(crate) fn engine(&self) -> Result<Engine, CliError> {
+        Ok(Engine::open(&self.root()?)?)
+    }
+
+    /// The engine inside the user and mount namespace, for verbs that touch images' files: mount, read or remove
+    /// them. Has to be called before the process has threads.
+    pub(crate) fn engine_in_namespace(&self) -> Result<Engine, CliError> {
+        // Before, since inside the namespace everybody is root.
+        let root = self.root()?;
+        runtime::enter()?;
+        Ok(Engine::open(&root)?)
+    }
+}
+
+/// Shows warnings and status lines on stderr: the events of all verbs without a display of their own.
+impl Events for Global {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Warning(text) if self.shows(LogLevel::Warn) => eprint(&format!("WARNING: {text}")),
+            Event::Status(text) if self.shows(LogLevel::Info) => eprint(&text),
+            _ => {}
+        }
+    }
+}
+
+fn eprint(line: &str) {
+    use std::io::Write;
+    // Where stderr is gone, nobody is left to be told.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,45 @@
+//! `load`: images from an archive.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use engine::load::load;
+
+use crate::cli::{CliError, Global, Outcome, output};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Read this file instead of standard input
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Print only the images' IDs
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+    let source: Box<dyn Read> = match &args.input {
+        Some(path) => Box::new(
+            File::open(path).map_err(|e| CliError::new(format!("cannot open {}: {e}", path.display())))?,
+        ),
+        None if io::stdin().is_terminal() => {
+            return Err(CliError::new("requested load from stdin, but stdin is empty: redirect an archive or use -i"));
+        }
+        None => Box::new(io::stdin().lock()),
+    };
+    let engine = global.engine_in_namespace()?;
+    for loaded in load(&engine, source)? {
+        if args.quiet {
+            output::text(&format!("{}\n", loaded.image))?;
+        } else if loaded.references.is_empty() {
+            output::text(&format!("Loaded image ID: {}\n", loaded.image))?;
+        } else {
+            for reference in &loaded.references {
+                output::text(&format!("Loaded image: {}\n", reference.familiar()))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,151 @@
+//! The command line: which words lead to which verb, and what every verb gets and gives.
+//!
+//! A verb is a file here with `Args` (its flags; the doc comments are its help) and
+//! `run(Args, &Global) -> Result<ExitCode, CliError>`, and a line in one or more of the tables below. What a verb
+//! prints to stdout is its data; all else goes to stderr.
+
+mod error;
+mod filter;
+mod format;
+mod global;
+mod prune;
+mod terminal;
+mod units;
+mod usage;
+
+mod history;
+mod image_prune;
+mod images;
+mod inspect;
+mod rmi;
+mod tag;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use error::CliError;
+pub(crate) use global::Global;
+
+/// What every verb ends with.
+pub(crate) type Outcome = Result<ExitCode, CliError>;
+
+/// Builds, keeps, ships and runs container images, without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "strake", version = concat!("version ", env!("CARGO_PKG_VERSION")), disable_version_flag = true)]
+#[command(subcommand_required = true, arg_required_else_help = true, propagate_version = false)]
+struct Cli {
+    #[command(flatten)]
+    global: global::GlobalArgs,
+    /// Print version information and quit
+    #[arg(short = 'v', long = "version", action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// A table of verbs: the command's name (from the variant, in kebab case), and the file that is it.
+macro_rules! verbs {
+    ($(#[$table_attribute:meta])* $table:ident { $($(#[$attribute:meta])* $variant:ident => $module:ident,)* }) => {
+        $(#[$table_attribute])*
+        #[derive(Debug, Subcommand)]
+        enum $table {
+            $($(#[$attribute])* $variant($module::Args),)*
+        }
+
+        impl $table {
+            fn run(self, global: &Global) -> Outcome {
+                match self {
+                    $($table::$variant(args) => $module::run(args, global),)*
+                }
+            }
+        }
+    };
+}
+
+/// A group of verbs, such as `strake image …`, as if it were one: it has `Args` and `run` of its own.
+macro_rules! group {
+    ($module:ident, $table:ident) => {
+        mod $module {
+            #[derive(Debug, clap::Args)]
+            #[command(subcommand_required = true, arg_required_else_help = true)]
+            pub(super) struct Args {
+                #[command(subcommand)]
+                verb: super::$table,
+            }
+
+            pub(super) fn run(args: Args, global: &super::Global) -> super::Outcome {
+                args.verb.run(global)
+            }
+        }
+    };
+}
+
+verbs! {
+    Verb {
+        /// List images
+        Images => images,
+        /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+        Tag => tag,
+        /// Remove one or more images
+        Rmi => rmi,
+        /// Show the history of an image
+        History => history,
+        /// Return low-level information on images and containers
+        Inspect => inspect,
+        /// Show the version
+        Version => version,
+        /// Manage images
+        Image => image,
+    }
+}
+
+verbs! {
+    ImageVerb {
+        /// Show the history of an image
+        History => history,
+        /// Display detailed information on one or more images
+        Inspect => image_inspect,
+        /// List images
+        #[command(visible_alias = "list")]
+        Ls => images,
+        /// Remove unused images
+        Prune => image_prune,
+        /// Remove one or more images
+        #[command(visible_alias = "remove", alias = "rmi")]
+        Rm => rmi,
+        /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+        Tag => tag,
+    }
+}
+
+group!(image, ImageVerb);
+
+use inspect::image as image_inspect;
+
+/// Parses the command line, runs the verb, and tells of its failure.
+pub(crate) fn main() -> ExitCode {
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => {
+            let global = Global::new(cli.global);
+            cli.verb.run(&global)
+        }
+        Err(error) => Err(usage::refuse(&error)),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => error.tell(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tables_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

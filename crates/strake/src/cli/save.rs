@@ -1,0 +1,62 @@
+//! `save`: images as an archive.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use engine::save::{Format, save};
+
+use crate::cli::{CliError, Global, Outcome, output};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Kind of archive
+    #[arg(long, value_parser = ["docker-archive", "oci-archive"], default_value = "docker-archive")]
+    format: String,
+    /// Images, by name or ID
+    #[arg(required = true)]
+    images: Vec<String>,
+}
+
+pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+    let format = if args.format == "oci-archive" { Format::Oci } else { Format::Docker };
+    let engine = global.engine_in_namespace()?;
+    to_file_or_stdout(args.output.as_deref(), |out| Ok(save(&engine, &args.images, format, out)?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets `write` write to a file, which appears only when it is whole, or to standard output, which must
+/// be no terminal.
+pub(crate) fn to_file_or_stdout(
+    output: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let Some(path) = output else {
+        if io::stdout().is_terminal() {
+            return Err(CliError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+        }
+        let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+        return write(&mut out);
+    };
+    let failed = |doing: &str, error: io::Error| CliError::new(format!("cannot {doing} {}: {error}", path.display()));
+    // A device or a pipe is written as it is: nothing can be renamed over it.
+    if path.exists() && !path.is_file() {
+        let file = File::create(path).map_err(|e| failed("open", e))?;
+        return write(&mut BufWriter::with_capacity(1 << 20, file));
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".part{}", std::process::id()));
+    let part = PathBuf::from(part);
+    let file = File::create(&part).map_err(|e| failed("create", e))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let written = write(&mut out).and_then(|()| out.flush().map_err(|e| failed("write", e)));
+    let done = written.and_then(|()| std::fs::rename(&part, path).map_err(|e| failed("create", e)));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    done
+}
