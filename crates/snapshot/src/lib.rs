@@ -9,14 +9,29 @@
 //! reads from a tar or finds in a layer is hostile: it never follows a link out of the tree it was given.
 #![forbid(unsafe_code)]
 
+pub mod apply;
+pub mod compress;
 pub mod content;
 pub mod copy;
+pub mod diff;
 pub mod owners;
+pub mod stream;
+pub mod tar_reader;
 pub mod tar_writer;
+pub mod view;
 
 mod entry;
 mod error;
+mod normalize;
+mod path;
+mod tree;
+mod xattrs;
 
+pub use apply::{Applied, ApplyOptions, Limits, Notes, UnpackOptions, apply, is_archive, unpack_into};
+pub use diff::{DiffOptions, diff};
 pub use entry::{Entry, Kind, LayerStat, Mtime, Owner};
-pub use error::Error;
+pub use error::{Error, Name};
+pub use normalize::normalize;
 pub use tar_writer::TarWriter;
+pub use tree::{Depth, tree_digest};
+pub use view::View;

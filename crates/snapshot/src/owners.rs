@@ -39,6 +39,16 @@ impl Record {
         };
         Some(Record { owner, mode, kind, rdev })
     }
+
+    /// What the directory's `kind` stands for: devices are held as empty files.
+    pub fn kind_over(&self, kind: Kind) -> Kind {
+        let (major, minor) = self.rdev;
+        match self.kind {
+            b'c' => Kind::CharDevice { major, minor },
+            b'b' => Kind::BlockDevice { major, minor },
+            _ => kind,
+        }
+    }
 }
 
 /// All records of one layer, by path.

@@ -94,6 +94,11 @@ impl<W: Write> TarWriter<W> {
         Ok(self.inner)
     }
 
+    /// Bytes of regular files and number of inodes so far.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.usage, self.inodes)
+    }
+
     fn end_content(&mut self) -> io::Result<()> {
         if self.remaining != 0 {
             return Err(invalid(format!("{} bytes short of the size in its tar header", self.remaining)));

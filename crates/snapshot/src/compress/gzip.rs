@@ -1,0 +1,205 @@
+//! Gzip in parallel: blocks of fixed size, each deflated by itself, joined to one member (as pigz does).
+//!
+//! The header holds no time and no name. Because the blocks are cut by size alone and know nothing of each other,
+//! the output depends on the input and the level, not on the number of threads.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+
+/// Uncompressed bytes in a block: large enough that starting without the block before costs next to nothing.
+const BLOCK: usize = 1 << 20;
+
+/// No name, no time, unknown system: what Go's compress/gzip writes by default, too.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+struct Job {
+    bytes: Vec<u8>,
+    last: bool,
+    reply: SyncSender<io::Result<Block>>,
+}
+
+struct Block {
+    deflated: Vec<u8>,
+    crc: Crc,
+    /// The job's buffer, to be filled again.
+    bytes: Vec<u8>,
+}
+
+/// A gzip writer. Without `finish` the stream has no end.
+pub struct GzipWriter<W: Write> {
+    inner: W,
+    block: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+    /// Blocks being deflated, first one first.
+    pending: VecDeque<Receiver<io::Result<Block>>>,
+    most_pending: usize,
+    jobs: Option<SyncSender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+    crc: Crc,
+    len: u64,
+}
+
+impl<W: Write> GzipWriter<W> {
+    /// Compresses at `level` (0 to 9) on `threads` threads beside the caller's (at least one).
+    pub fn new(inner: W, level: u32, threads: usize) -> GzipWriter<W> {
+        let level = Compression::new(level.min(9));
+        let most_pending = threads.max(1) * 2;
+        let (sender, receiver) = sync_channel::<Job>(most_pending);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let workers = (0..threads.max(1)).map(|_| {
+            let receiver = Arc::clone(&receiver);
+            std::thread::spawn(move || work(&receiver, level))
+        });
+        GzipWriter {
+            inner,
+            block: Vec::with_capacity(BLOCK),
+            spare: Vec::new(),
+            pending: VecDeque::new(),
+            most_pending,
+            workers: workers.collect(),
+            jobs: Some(sender),
+            crc: Crc::new(),
+            len: 0,
+        }
+    }
+
+    /// Ends the stream and gives back what it was written to.
+    ///
+    /// # Errors
+    /// What `W` says.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.submit(true)?;
+        while !self.pending.is_empty() {
+            self.write_first()?;
+        }
+        self.inner.write_all(&self.crc.sum().to_le_bytes())?;
+        // ISIZE is the length modulo 2^32.
+        self.inner.write_all(&(self.len as u32).to_le_bytes())?;
+        self.inner.flush()?;
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+        Ok(self.inner)
+    }
+
+    fn submit(&mut self, last: bool) -> io::Result<()> {
+        if self.pending.len() >= self.most_pending {
+            self.write_first()?;
+        }
+        let next = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(BLOCK));
+        let bytes = std::mem::replace(&mut self.block, next);
+        let (reply, receiver) = sync_channel(1);
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(Job { bytes, last, reply }).map_err(|_| gone())?;
+        self.pending.push_back(receiver);
+        Ok(())
+    }
+
+    fn write_first(&mut self) -> io::Result<()> {
+        let Some(receiver) = self.pending.pop_front() else { return Ok(()) };
+        let mut block = receiver.recv().map_err(|_| gone())??;
+        if self.len == 0 {
+            self.inner.write_all(&HEADER)?;
+        }
+        self.len += block.bytes.len() as u64;
+        self.crc.combine(&block.crc);
+        self.inner.write_all(&block.deflated)?;
+        block.bytes.clear();
+        self.spare.push(block.bytes);
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for GzipWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..n]);
+        if self.block.len() == BLOCK {
+            self.submit(false)?;
+        }
+        Ok(n)
+    }
+
+    /// Flushes what is compressed; blocks stay whole.
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("a compressing thread is gone")
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>, level: Compression) {
+    loop {
+        // The guard must not outlive the receive, or the workers would take turns.
+        let job = match jobs.lock() {
+            Ok(jobs) => jobs.recv(),
+            Err(_) => return,
+        };
+        let Ok(Job { bytes, last, reply }) = job else { return };
+        let block = deflate(&bytes, level, last).map(|deflated| {
+            let mut crc = Crc::new();
+            crc.update(&bytes);
+            Block { deflated, crc, bytes }
+        });
+        // Nobody waits for it if the writer was dropped.
+        let _ = reply.send(block);
+    }
+}
+
+/// Raw deflate of one block, ending on a byte's edge so that the next can follow.
+fn deflate(bytes: &[u8], level: Compression, last: bool) -> io::Result<Vec<u8>> {
+    let mut deflater = Compress::new(level, false);
+    let mut out = Vec::with_capacity(bytes.len() / 2 + 1024);
+    let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
+    loop {
+        let done = deflater.total_in() as usize;
+        let status = deflater.compress_vec(&bytes[done..], &mut out, flush).map_err(io::Error::other)?;
+        let consumed = deflater.total_in() as usize == bytes.len();
+        match status {
+            Status::StreamEnd => return Ok(out),
+            // A sync flush is complete once it leaves room.
+            _ if !last && consumed && out.len() < out.capacity() => return Ok(out),
+            _ => out.reserve(bytes.len() / 4 + 1024),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    fn compress(bytes: &[u8], threads: usize, piece: usize) -> Vec<u8> {
+        let mut writer = GzipWriter::new(Vec::new(), 6, threads);
+        for piece in bytes.chunks(piece) {
+            writer.write_all(piece).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn the_same_for_any_number_of_threads() {
+        let mut state = 1u32;
+        let bytes: Vec<u8> = (0..(3 * BLOCK + 77))
+            .map(|i| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if i % 3 == 0 { (state >> 24) as u8 } else { b'x' }
+            })
+            .collect();
+        for len in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, bytes.len()] {
+            let one = compress(&bytes[..len], 1, 1 << 16);
+            assert!(one == compress(&bytes[..len], 3, 1000));
+            let mut back = Vec::new();
+            flate2::read::GzDecoder::new(&one[..]).read_to_end(&mut back).unwrap();
+            assert!(back == bytes[..len], "{len} bytes");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Layer directory to canonical tar.
+//!
+//! The tar is a pure function of the directory's content: entries sorted by the bytes of their paths, headers as
+//! `tar_writer` writes them, whiteouts as empty `.wh.` files of root at 1970, hard links to the first name in order,
+//! overlayfs's own xattrs left out. So a layer made here need not be stored as a tar: it can be written again.
+//!
+//! One thread walks and reads, another hashes and writes, once there is enough to do for two. Sockets are left out,
+//! as by Docker. The entry of the layer's root is left out: overlayfs always has one, so that it says nothing.
+
+pub(crate) mod chunks;
+pub(crate) mod walk;
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use oci::DiffId;
+use rustix::fs::SeekFrom;
+
+use crate::error::{Error, Name};
+use crate::owners::Owners;
+use crate::{Entry, LayerStat, TarWriter};
+use walk::{Found, Walk};
+
+/// How to read a layer directory.
+#[derive(Clone, Debug, Default)]
+pub struct DiffOptions {
+    /// Owners that the directory could not hold; `None`: what the sidecar `owners` beside it says.
+    pub owners: Option<Owners>,
+}
+
+/// Writes the layer directory `layer` to `out` as its canonical tar, uncompressed.
+///
+/// # Errors
+/// [`Error::Io`] with the path; among them `InvalidInput` for what a tar cannot say (an xattr with `=` in its name).
+pub fn diff(layer: &Path, out: impl Write + Send, opts: &DiffOptions) -> Result<LayerStat, Error> {
+    let owners = match &opts.owners {
+        Some(owners) => owners,
+        None => &Owners::of_layer(layer)?,
+    };
+    let mut walk = Walk::new(layer, owners)?;
+    let ((usage, inodes), hashed) = chunks::hash_and_write(out, |out| {
+        let mut tar = TarWriter::new(out);
+        let mut buffer = vec![0; BUFFER];
+        while let Some(Found { entry, content }) = walk.next()? {
+            let written = write_entry(&mut tar, &entry, content.as_ref(), &mut buffer);
+            written.map_err(|e| Error::io(format!("adding {} to a layer", Name::from(&entry.path)), e))?;
+        }
+        let totals = tar.totals();
+        tar.finish().map_err(|e| Error::io("writing a layer", e))?;
+        Ok(totals)
+    })?;
+    Ok(LayerStat { diff_id: DiffId(hashed.digest), tar_size: hashed.len, usage, inodes })
+}
+
+const BUFFER: usize = 128 << 10;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+fn write_entry(
+    tar: &mut TarWriter<impl Write>,
+    entry: &Entry,
+    content: Option<&OwnedFd>,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    tar.entry(entry)?;
+    match content {
+        Some(fd) if is_sparse(fd, entry.size())? => write_sparse(tar, fd, entry.size(), buffer),
+        Some(fd) => write_range(tar, fd, 0, entry.size(), buffer),
+        None => Ok(()),
+    }
+}
+
+/// Whether the file has fewer blocks than its length needs, so that asking for holes is worth it.
+fn is_sparse(fd: &OwnedFd, size: u64) -> io::Result<bool> {
+    Ok(size > 64 << 10 && (rustix::fs::fstat(fd)?.st_blocks as u64) < size / 512)
+}
+
+/// Writes a file without reading its holes.
+fn write_sparse(out: &mut impl Write, fd: &OwnedFd, size: u64, buffer: &mut [u8]) -> io::Result<()> {
+    let mut at = 0;
+    while at < size {
+        let data = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+            Ok(data) => data.min(size),
+            // No more data: a hole to the end.
+            Err(rustix::io::Errno::NXIO) => size,
+            Err(rustix::io::Errno::INVAL) => return write_range(out, fd, at, size, buffer),
+            Err(e) => return Err(e.into()),
+        };
+        write_zeros(out, data - at)?;
+        if data == size {
+            return Ok(());
+        }
+        let hole = rustix::fs::seek(fd, SeekFrom::Hole(data))?.min(size);
+        write_range(out, fd, data, hole, buffer)?;
+        at = hole;
+    }
+    Ok(())
+}
+
+fn write_range(out: &mut impl Write, fd: &OwnedFd, from: u64, to: u64, buffer: &mut [u8]) -> io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let most = buffer.len().min(usize::try_from(to - at).unwrap_or(usize::MAX));
+        let n = rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut buffer[..most], at))?;
+        if n == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read"));
+        }
+        out.write_all(&buffer[..n])?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+fn write_zeros(out: &mut impl Write, mut count: u64) -> io::Result<()> {
+    while count > 0 {
+        let n = ZEROS.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+        out.write_all(&ZEROS[..n])?;
+        count -= n as u64;
+    }
+    Ok(())
+}
