@@ -72,8 +72,8 @@ impl Flags {
 
     /// The value of a flag that may be given once. An empty value is as none, as in BuildKit.
     pub(crate) fn value(&mut self, name: &str) -> Option<Text> {
-        let at = self.given.iter().position(|(given, _)| *given == name)?;
-        self.given.swap_remove(at).1.filter(|value| !value.raw.is_empty())
+        let (_, value) = self.given.iter_mut().find(|(given, _)| *given == name)?;
+        value.take().filter(|value| !value.raw.is_empty())
     }
 
     /// The values of a flag that may be given several times, in order.

@@ -3,6 +3,7 @@
 //! What is no JSON at all is not an error here: the instruction then has its other form.
 
 use crate::span::Text;
+use crate::work;
 
 /// What the arguments look like.
 pub(crate) enum Form {
@@ -26,6 +27,7 @@ pub(crate) fn form(text: &Text) -> Form {
     if let Some(elements) = strings(text, at + 1) {
         return Form::Array(elements);
     }
+    work::spend(raw.len());
     match serde_json::from_str::<Vec<serde_json::Value>>(&raw[at..]) {
         Ok(values) if values.iter().any(|value| !value.is_string()) => Form::NotStrings,
         _ => Form::Other,
@@ -70,6 +72,7 @@ fn string(text: &Text, at: usize) -> Option<(Text, usize)> {
     let mut decoded: Option<String> = None;
     let mut from = start;
     loop {
+        work::spend(1);
         match bytes.get(at)? {
             b'"' => break,
             b'\\' => {

@@ -23,6 +23,10 @@ mod render;
 pub mod span;
 pub mod suggest;
 mod words;
+mod work;
+
+#[cfg(test)]
+mod properties;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use expand::Expander;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::diagnostic::Diagnostic;
 use crate::directive::DirectiveReader;
 use crate::span::{Span, Text, TextBuilder};
+use crate::work;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -103,6 +104,11 @@ impl<'a> Lines<'a> {
         None
     }
 
+    /// Reads no more.
+    pub(crate) fn finish(&mut self) {
+        self.at = self.source.len();
+    }
+
     /// How far the file is read.
     pub(crate) fn position(&self) -> usize {
         self.at
@@ -122,6 +128,7 @@ impl<'a> Lines<'a> {
         let length = rest.iter().position(|byte| *byte == b'\n');
         self.at = start + length.map_or(rest.len(), |length| length + 1);
         let line = &rest[..length.unwrap_or(rest.len())];
+        work::spend(line.len() + 1);
         let returns = line.iter().rev().take_while(|byte| **byte == b'\r').count();
         Some(start..start + line.len() - returns)
     }

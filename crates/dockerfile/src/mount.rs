@@ -414,3 +414,113 @@ fn bytes(text: &str) -> Option<u64> {
     // Sizes have 63 bits; a float is turned into the nearest whole number that fits.
     (0.0..9e18).contains(&size).then_some(size as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(raw: &str) -> Result<MountOptions, String> {
+        let text = Text::new(raw, Span::new(0, raw.len()));
+        let mount = Mount::parse(text).map_err(|error| error.message)?;
+        let mut expand = |text: &Text| Ok(text.raw.replace("$X", "y"));
+        mount.resolve(&mut expand).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn types_and_their_keys() {
+        let bind = MountOptions { read_only: true, ..MountOptions::default() };
+        let some = |text: &str| Some(text.to_owned());
+        let table = [
+            ("target=/x", MountOptions { target: some("/x"), ..bind.clone() }),
+            ("dst=/x,rw", MountOptions { target: some("/x"), read_only: false, ..bind.clone() }),
+            ("destination=/x,readwrite=false", MountOptions { target: some("/x"), ..bind.clone() }),
+            ("TYPE=Bind,From=a,SRC=/b", MountOptions { from: some("a"), source: some("/b"), ..bind.clone() }),
+            ("from=", bind.clone()),
+            (
+                "type=cache,id=$X,target=/$X,sharing=Locked,mode=0700,uid=1,gid=2",
+                MountOptions {
+                    kind: MountType::Cache,
+                    id: some("y"),
+                    target: some("/y"),
+                    sharing: Some(Sharing::Locked),
+                    mode: Some(0o700),
+                    uid: Some(1),
+                    gid: Some(2),
+                    ..MountOptions::default()
+                },
+            ),
+            ("type=cache,ro", MountOptions { kind: MountType::Cache, read_only: true, ..bind.clone() }),
+            (
+                "type=tmpfs,size=1.5k",
+                MountOptions { kind: MountType::Tmpfs, size: 1536, ..MountOptions::default() },
+            ),
+            (
+                "type=secret,id=a,env=A,required",
+                MountOptions {
+                    kind: MountType::Secret,
+                    id: some("a"),
+                    env: some("A"),
+                    required: true,
+                    ..bind.clone()
+                },
+            ),
+            ("type=ssh,required=0", MountOptions { kind: MountType::Ssh, ..bind.clone() }),
+        ];
+        for (raw, expected) in table {
+            assert_eq!(resolve(raw), Ok(expected), "{raw}");
+        }
+    }
+
+    #[test]
+    fn errors() {
+        let table = [
+            ("type=cahce", "unsupported mount type \"cahce\""),
+            ("type=cache,sharing=all", "unsupported sharing value \"all\""),
+            ("target", "invalid field 'target' must be a key=value pair"),
+            ("tragte=/x", "unexpected key 'tragte' in 'tragte=/x'"),
+            ("x", "unexpected key 'x' in 'x'"),
+            ("ro=maybe", "invalid value for ro: maybe"),
+            ("required", "unexpected key 'required' for mount type 'bind'"),
+            ("type=cache,required=true", "unexpected key 'required' for mount type 'cache'"),
+            ("required,type=secret,id=x", "unexpected key 'required' for mount type 'bind'"),
+            ("type=cache,size=1m", "unexpected key 'size' for mount type 'cache'"),
+            ("type=tmpfs,size=big", "invalid value for size: big"),
+            ("type=tmpfs,size=-1", "invalid value for size: -1"),
+            ("type=cache,mode=9", "invalid value 9 for mode"),
+            ("type=cache,uid=-1", "invalid value -1 for uid"),
+            ("mode=755", "mode not allowed for \"bind\" type mounts"),
+            ("type=tmpfs,gid=1", "gid not allowed for \"tmpfs\" type mounts"),
+            ("type=secret", "invalid secret mount. one of source, target required"),
+            ("type=secret,from=a,id=b", "secret mount should not have a from"),
+            ("type=secret,sharing=shared,id=b", "secret mount should not define sharing"),
+            ("type=secret,id=a,src=b", "both source and id can't be set"),
+            ("sharing=shared", "invalid cache sharing set for bind mount"),
+            ("from=$X", "'from' doesn't support variable expansion, define alias stage instead"),
+        ];
+        for (raw, message) in table {
+            assert_eq!(resolve(raw), Err(message.to_owned()), "{raw}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let table = [
+            ("0", Some(0)),
+            ("42", Some(42)),
+            ("64m", Some(64 << 20)),
+            ("64MB", Some(64 << 20)),
+            ("64MiB", Some(64 << 20)),
+            ("1 g", Some(1 << 30)),
+            ("2T", Some(2 << 40)),
+            ("9b", Some(9)),
+            ("", None),
+            ("m", None),
+            ("1x", None),
+            ("1mm", None),
+            ("99999999p", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
+    }
+}

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::work;
+
 /// A range of bytes in the source file, `start..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Span {
@@ -98,6 +100,7 @@ impl Text {
     }
 
     pub(crate) fn source_offset(&self, offset: usize) -> u32 {
+        work::spend(1);
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         let at = self.breaks.partition_point(|&(raw, _)| raw <= offset);
         let (raw, source) = match at.checked_sub(1) {
@@ -125,28 +128,14 @@ impl TextBuilder {
         TextBuilder { raw: String::new(), breaks: Vec::new(), start: offset, next: offset }
     }
 
-    /// Adds `piece`, which stands at `offset` in the source and takes as many bytes there.
-    pub(crate) fn push(&mut self, piece: &str, offset: u32) {
-        if piece.is_empty() {
-            return;
-        }
-        self.seek(offset);
-        self.raw.push_str(piece);
-        self.next = offset.saturating_add(length(piece.len()));
-    }
-
     /// Adds bytes that stand at `offset`; what is not UTF-8 becomes U+FFFD.
     pub(crate) fn push_bytes(&mut self, bytes: &[u8], mut offset: u32) {
         for chunk in bytes.utf8_chunks() {
-            self.push(chunk.valid(), offset);
-            offset += length(chunk.valid().len());
-            if !chunk.invalid().is_empty() {
-                self.seek(offset);
-                self.raw.push(char::REPLACEMENT_CHARACTER);
-                offset += length(chunk.invalid().len());
-                self.next = offset;
-                // One character stands for a different number of bytes: whatever follows is off.
-                self.breaks.push((length(self.raw.len()), offset));
+            let end = offset + length(chunk.valid().len());
+            self.push(chunk.valid(), offset, end);
+            offset = end + length(chunk.invalid().len());
+            if offset > end {
+                self.push("\u{fffd}", end, offset);
             }
         }
     }
@@ -159,10 +148,35 @@ impl TextBuilder {
             if raw as usize >= range.end {
                 break;
             }
-            self.push(&text.raw[from..raw as usize], text.source_offset(from));
+            self.push_piece(text, from..raw as usize);
             from = raw as usize;
         }
-        self.push(&text.raw[from..range.end], text.source_offset(from));
+        self.push_piece(text, from..range.end);
+    }
+
+    /// Adds a part of another text that has no break in it.
+    fn push_piece(&mut self, text: &Text, range: Range<usize>) {
+        let span = text.span_of(range.clone());
+        self.push(&text.raw[range], span.start, span.end);
+    }
+
+    /// Adds `piece`, which stands at `start..end` in the source, in as many bytes there or, if it
+    /// is a U+FFFD, in others.
+    fn push(&mut self, piece: &str, start: u32, end: u32) {
+        work::spend(piece.len() + 1);
+        if piece.is_empty() {
+            return;
+        }
+        if self.raw.is_empty() {
+            self.start = start;
+        } else if start != self.next {
+            self.breaks.push((length(self.raw.len()), start));
+        }
+        self.raw.push_str(piece);
+        self.next = end;
+        if end - start != length(piece.len()) {
+            self.breaks.push((length(self.raw.len()), end));
+        }
     }
 
     pub(crate) fn finish(self) -> Text {
@@ -170,14 +184,6 @@ impl TextBuilder {
             raw: self.raw,
             span: Span { start: self.start, end: self.next.max(self.start) },
             breaks: self.breaks,
-        }
-    }
-
-    fn seek(&mut self, offset: u32) {
-        if self.raw.is_empty() {
-            self.start = offset;
-        } else if offset != self.next {
-            self.breaks.push((length(self.raw.len()), offset));
         }
     }
 }

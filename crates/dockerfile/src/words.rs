@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::span::{Text, TextBuilder};
+use crate::work;
 
 /// A line taken apart as far as all instructions are alike.
 pub(crate) struct Split {
@@ -65,6 +66,7 @@ fn flag(text: &Text, start: usize, escape: char) -> (Text, usize) {
     let mut from = start;
     let mut characters = raw[start..].char_indices().map(|(at, c)| (start + at, c));
     while let Some((at, c)) = characters.next() {
+        work::spend(c.len_utf8());
         if quote.is_none() && c.is_whitespace() {
             builder.push_part(text, from..at);
             return (builder.finish(), at);
@@ -99,6 +101,7 @@ pub(crate) fn by_blanks(text: &Text) -> Vec<Text> {
     loop {
         let end = raw[at..].find(is_blank).map_or(raw.len(), |length| at + length);
         words.push(text.slice(at..end));
+        work::spend(end - at + 1);
         if end == raw.len() {
             return words;
         }
@@ -126,6 +129,7 @@ pub(crate) fn quoted(text: &Text, escape: char) -> Vec<Text> {
     let mut quote = None;
     let mut characters = raw.char_indices().peekable();
     while let Some((at, c)) = characters.next() {
+        work::spend(c.len_utf8());
         if start.is_none() && c.is_whitespace() {
             continue;
         }

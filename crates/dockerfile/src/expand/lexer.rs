@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::pattern::Pattern;
 use super::{ExpandError, Expander, Variables};
+use crate::work;
 
 /// How deep `${a:-${b:-…}}` may go.
 const DEEPEST: usize = 64;
@@ -71,6 +72,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn next(&mut self) -> Option<char> {
+        work::spend(1);
         let c = self.peek()?;
         self.at += c.len_utf8();
         Some(c)
@@ -84,6 +86,7 @@ impl<'a> Lexer<'a> {
         if result.len() + text.len() > LONGEST {
             return self.error(format!("the expanded text is longer than {} MiB", LONGEST >> 20), from);
         }
+        work::spend(text.len());
         result.push_str(text);
         Ok(())
     }

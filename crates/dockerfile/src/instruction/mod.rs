@@ -61,7 +61,7 @@ pub(crate) fn parse(
     let split = words::split(&line.text, escape);
     let keyword = split.keyword.raw.to_ascii_uppercase();
     if let Some(span) = line.blank {
-        let message = format!("empty continuation line in {}", shorten(keyword.as_str()));
+        let message = format!("Empty continuation line found in: {}", shorten(line.text.raw.trim()));
         warnings.push(Diagnostic::warning("NoEmptyContinuation", message, span));
     }
     let source = line.text.raw.trim().to_owned();
@@ -71,7 +71,14 @@ pub(crate) fn parse(
         return Ok(Item::Stage(stage));
     }
     let heredocs = if takes_heredocs(&keyword, &split, escape) {
-        heredoc::read(&line.text, lines)?
+        match heredoc::read(&line.text, lines) {
+            Ok(heredocs) => heredocs,
+            Err(error) => {
+                // All that follows is likely meant to be of it.
+                lines.finish();
+                return Err(error);
+            }
+        }
     } else if !KEYWORDS.contains(&keyword.as_str()) {
         // Most likely a mistyped RUN: its script is not a row of unknown instructions then.
         let _ = heredoc::read(&line.text, lines);
