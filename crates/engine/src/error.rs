@@ -112,7 +112,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// What every verb returns.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[cfg(test)]
 mod tests {

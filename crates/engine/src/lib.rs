@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod df;
 pub mod error;
 pub mod event;
 pub mod filter;

@@ -78,7 +78,7 @@ pub fn images(engine: &Engine, request: &PruneImagesRequest) -> Result<Pruned> {
 pub fn containers(engine: &Engine, filters: &Filters) -> Result<Pruned> {
     filters.only(&["label", "label!", "until"])?;
     let until = filters.until()?;
-    let stopped = |record: &ContainerRecord| passes_container(engine, record, filters, until);
+    let stopped = |record: &ContainerRecord| passes_container(record, filters, until);
     let report =
         engine.store.prune(&PruneOptions { containers: Some(&stopped), ..PruneOptions::default() })?;
     Ok(told(report))
@@ -113,7 +113,7 @@ pub fn system(engine: &Engine, request: &PruneSystemRequest) -> Result<Pruned> {
     request.filters.only(&["label", "label!", "until"])?;
     let until = request.filters.until()?;
     let keep = |image: &Image| passes_image(image, &request.filters, until);
-    let stopped = |record: &ContainerRecord| passes_container(engine, record, &request.filters, until);
+    let stopped = |record: &ContainerRecord| passes_container(record, &request.filters, until);
     let cache = PruneCache { all: request.all, unused_since: until, keep_bytes: None };
     // Build-cache records have no labels: a filter by label leaves them alone, as in Docker.
     let by_label = !request.filters.get("label").is_empty() || !request.filters.get("label!").is_empty();
@@ -133,17 +133,11 @@ fn passes_image(image: &Image, filters: &Filters, until: Option<i64>) -> bool {
     until.is_none_or(|until| made < until) && filters.labels(image.config.value.config.labels.as_ref())
 }
 
-/// A container's labels are those of its own record, which is JSON of the engine's making.
-fn passes_container(
-    engine: &Engine,
-    record: &ContainerRecord,
-    filters: &Filters,
-    until: Option<i64>,
-) -> bool {
-    let _ = engine;
+/// A container's labels are in its own record, which is JSON of the engine's making.
+fn passes_container(record: &ContainerRecord, filters: &Filters, until: Option<i64>) -> bool {
     let labels = serde_json::from_str::<serde_json::Value>(&record.state)
         .ok()
-        .and_then(|state| serde_json::from_value(state.get("labels")?.clone()).ok());
+        .and_then(|state| serde_json::from_value(state.get("run")?.get("labels")?.clone()).ok());
     until.is_none_or(|until| record.created < until) && filters.labels(labels.as_ref())
 }
 

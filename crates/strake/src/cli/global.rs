@@ -86,8 +86,18 @@ impl Global {
     }
 
     /// The engine inside the user and mount namespace, for verbs that touch images' files: mount, read or remove
-    /// them. Has to be called before the process has threads.
+    /// them. Clears first what dead processes left. Has to be called before the process has threads.
     pub(crate) fn engine_in_namespace(&self) -> Result<Engine, CliError> {
+        let engine = self.engine_unswept()?;
+        let swept = engine::check::sweep(&engine)?;
+        for dropped in swept.dropped {
+            self.event(Event::Warning(format!("dropped after an unclean end: {dropped}")));
+        }
+        Ok(engine)
+    }
+
+    /// The engine inside the namespace with what dead processes left still there, for verbs that tell of it.
+    pub(crate) fn engine_unswept(&self) -> Result<Engine, CliError> {
         // Before, since inside the namespace everybody is root.
         let root = self.root()?;
         runtime::enter()?;

@@ -128,6 +128,18 @@ fn names(image: &ImageSummary, with_digests: bool) -> Vec<Name> {
     names
 }
 
+/// The first name only, without digests: what `system df` shows.
+pub(crate) fn first_name(image: &ImageSummary) -> Name {
+    match image.tags.first() {
+        Some(tag) => Name {
+            repository: tag.familiar_name(),
+            tag: tag.tag.clone().unwrap_or_else(|| NONE.to_owned()),
+            digest: NONE.to_owned(),
+        },
+        None => Name { repository: NONE.to_owned(), tag: NONE.to_owned(), digest: NONE.to_owned() },
+    }
+}
+
 /// Bytes shared with other images, and those that are its own; where they were counted.
 pub(crate) type Shares = Option<(u64, u64)>;
 

@@ -13,11 +13,16 @@ mod terminal;
 mod units;
 mod usage;
 
+mod builder_prune;
+mod container_prune;
 mod history;
 mod image_prune;
 mod images;
 mod inspect;
 mod rmi;
+mod system_check;
+mod system_df;
+mod system_prune;
 mod tag;
 mod version;
 
@@ -96,8 +101,28 @@ verbs! {
         Inspect => inspect,
         /// Show the version
         Version => version,
+        /// Manage builds
+        Builder => builder,
+        /// Manage containers
+        Container => container,
         /// Manage images
         Image => image,
+        /// Manage the store: disk usage, integrity, what this machine allows
+        System => system,
+    }
+}
+
+verbs! {
+    BuilderVerb {
+        /// Remove build cache
+        Prune => builder_prune,
+    }
+}
+
+verbs! {
+    ContainerVerb {
+        /// Remove all stopped containers
+        Prune => container_prune,
     }
 }
 
@@ -120,7 +145,21 @@ verbs! {
     }
 }
 
+verbs! {
+    SystemVerb {
+        /// Check the integrity of the store
+        Check => system_check,
+        /// Show disk usage
+        Df => system_df,
+        /// Remove unused data
+        Prune => system_prune,
+    }
+}
+
+group!(builder, BuilderVerb);
+group!(container, ContainerVerb);
 group!(image, ImageVerb);
+group!(system, SystemVerb);
 
 use inspect::image as image_inspect;
 

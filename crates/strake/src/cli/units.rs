@@ -33,6 +33,26 @@ fn human(bytes: u64, digits: usize) -> String {
     format!("{text}{}", UNITS[unit])
 }
 
+/// A number of bytes as Docker reads sizes of memory and caches: `512m`, `1.5GB`, `10GiB`, in powers of 1024.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim().to_lowercase();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let power = match unit.trim() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
+        _ => return None,
+    };
+    let bytes = number * 1024f64.powi(power);
+    // Above 2^63 nothing is meant seriously; below it the cast is exact enough.
+    (0.0..9.2e18).contains(&bytes).then_some(bytes as u64)
+}
+
 /// How long ago, in words: `2 minutes ago`.
 pub(crate) fn ago(seconds: i64) -> String {
     format!("{} ago", duration(Timestamp::now().as_second().saturating_sub(seconds)))
@@ -138,6 +158,25 @@ mod tests {
             (730 * 86400, "2 years"),
         ] {
             assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn parses_sizes() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("512", Some(512)),
+            ("1k", Some(1024)),
+            ("1.5 GB", Some(1_610_612_736)),
+            ("10GiB", Some(10_737_418_240)),
+            ("", None),
+            ("x", None),
+            ("1x", None),
+            ("-1", None),
+            ("1.2.3", None),
+            ("99999999p", None),
+        ] {
+            assert_eq!(parse_size(text), bytes, "{text}");
         }
     }
 
