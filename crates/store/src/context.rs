@@ -1,4 +1,5 @@
-//! Where the stat cache of a build context is kept. What is in it is the snapshot crate's business; losing it loses time only.
+//! Where the stat cache of a build context is kept. What is in it is the snapshot crate's business; losing it
+//! loses time only.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use oci::Digest;
 use crate::Store;
 
 impl Store {
-    /// The file for the stat cache of the build context at `root`, an absolute path without links. Write it to a temporary file
-    /// beside and rename; it may vanish at any time.
+    /// The file for the stat cache of the build context at `root`, an absolute path without links. Write it
+    /// to a temporary file beside and rename; it may vanish at any time.
     pub fn context_file(&self, root: &Path) -> PathBuf {
         let name = Digest::sha256(root.as_os_str().as_bytes());
         self.root().join("contexts").join(name.hex())

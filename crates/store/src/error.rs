@@ -84,6 +84,14 @@ pub enum Error {
         /// Whether the bytes were in the store already, and so are damaged.
         stored: bool,
     },
+    /// Something that counts is not as it should be on the disk.
+    #[error("{what} is damaged: {detail}; strake system check --repair drops what is broken")]
+    Damaged {
+        /// What, with its digest.
+        what: String,
+        /// What is wrong, with the path.
+        detail: String,
+    },
     /// A blob is bigger than the caller takes.
     #[error("blob {digest} has {size} bytes, more than the {limit} allowed here")]
     BlobTooLarge {

@@ -1,41 +1,65 @@
-//! The store: blobs, snapshots, images, names, build-cache records and containers in one directory that any number of
-//! processes use at once. Files hold the bytes, one SQLite database says which of them count; there is no daemon and no
-//! state that lives only in memory.
+//! The store: blobs, snapshots, images, names, build-cache records and containers in one directory that any
+//! number of processes use at once. Files hold the bytes, one SQLite database says which of them count; there
+//! is no daemon and no state that lives only in memory.
 //!
 //! ```text
 //! ROOT/version                    format, "1\n"
 //! ROOT/strake.db                  rows (SQLite, WAL)
+//! ROOT/reserve                    space for pruning on a full disk
 //! ROOT/blobs/sha256/HEX           a blob
 //! ROOT/snapshots/HEX/{fs/,owners} a layer unpacked; HEX is of its ChainID
-//! ROOT/containers/ID/             writable layer, lock, log
+//! ROOT/containers/ID/             fs/ and work/ (writable layer), lock, and the engine's files
 //! ROOT/contexts/HEX               stat caches of build contexts
-//! ROOT/leases/LEASE               flock'd by a live process
-//! ROOT/work/LEASE-N/{fs/,work/}   a snapshot being made under that lease
-//! ROOT/tmp/LEASE-N                a blob being written, or a tree being removed, under that lease
+//! ROOT/leases/LEASE               locked by a live process
+//! ROOT/work/LEASE.N/{fs/,work/}   a snapshot being made under that lease
+//! ROOT/tmp/LEASE.N                a blob or container being made, or a tree being removed, under that lease
 //! ```
 //!
-//! What this crate does not do: it neither reads nor writes layers as tars (`snapshot`), mounts nothing (`runtime`), and knows
-//! no registry.
+//! # How a kill at any moment leaves it sound
+//!
+//! A thing counts when its row is committed. Files get their committed name by one rename, inside the write
+//! transaction that adds the row, so a row never stands without its files. Removing goes the other way: the
+//! row goes first, by a commit of its own; then, inside another write transaction and only if no row has come
+//! back, the files are renamed into `tmp/`; then they are deleted. So whoever holds the write lock and sees
+//! files without a row knows that they are left over, and puts them aside. What a dead process left under
+//! `work/` and `tmp/` bears the name of its lease, whose lock the kernel freed.
+//!
+//! # How a power cut leaves it sound
+//!
+//! Nothing is synced file by file. Rows are added with the boot they were made in, until [`Store::sync`]
+//! covers them. After a reboot, what was never synced does not count until a sweep has verified it. Dropping
+//! rows is synced before their files go.
+//!
+//! What this crate does not do: it neither reads nor writes layers as tars (`snapshot`), mounts nothing
+//! (`runtime`), and knows no registry.
 #![forbid(unsafe_code)]
 
 mod blob;
+mod broken;
 mod cache;
 mod check;
+mod collect;
+mod compact;
 mod container;
 mod context;
+mod db;
 mod error;
 mod image;
 mod layer;
 mod lease;
 mod prune;
 mod reference;
+mod remove;
 mod resolve;
+mod schema;
 mod snapshot;
 mod sweep;
+mod sync;
 mod usage;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use blob::BlobWriter;
 pub use cache::{CacheKind, CacheRecord};
@@ -60,17 +84,58 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
+    shared: Arc<Shared>,
+    /// The lease of this process, while somebody holds it.
+    holding: Mutex<Weak<lease::Holding>>,
+    /// A lease held for want of one: see `Store::lease`.
+    kept: Mutex<Option<Arc<lease::Holding>>>,
+}
+
+/// What a lease needs too, and so is apart from what holds leases.
+#[derive(Debug)]
+struct Shared {
     root: PathBuf,
+    db: db::Db,
+    boot: OnceLock<String>,
+    unverified: OnceLock<bool>,
 }
 
 impl Store {
-    /// Opens the store in `root`, making a new one where there is nothing. Any number of processes may do so at once.
+    /// Opens the store in `root`, making a new one where there is nothing. Any number of processes may do so
+    /// at once. A store of a newer format is refused with [`Error::NewerFormat`], a directory that holds
+    /// something else with [`Error::NotAStore`].
     pub fn open(root: &Path) -> Result<Store> {
-        Ok(Store { inner: Arc::new(Inner { root: root.to_owned() }) })
+        Store::open_in_boot(root, None)
+    }
+
+    /// As [`Store::open`], in a boot of one's own: tests of what happens after a reboot.
+    #[doc(hidden)]
+    pub fn open_in_boot(root: &Path, boot: Option<&str>) -> Result<Store> {
+        schema::ensure(root)?;
+        let root = root.canonicalize().map_err(|e| Error::io("cannot open the store", root, e))?;
+        let db = db::Db::open(root.join(schema::DATABASE))?;
+        let shared = Shared {
+            root,
+            db,
+            boot: boot.map(|b| OnceLock::from(b.to_owned())).unwrap_or_default(),
+            unverified: OnceLock::new(),
+        };
+        let inner = Inner { shared: Arc::new(shared), holding: Mutex::default(), kept: Mutex::default() };
+        Ok(Store { inner: Arc::new(inner) })
     }
 
     /// The store's directory, absolute.
     pub fn root(&self) -> &Path {
-        &self.inner.root
+        &self.inner.shared.root
     }
+
+    fn db(&self) -> &db::Db {
+        &self.inner.shared.db
+    }
+}
+
+/// Nanoseconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

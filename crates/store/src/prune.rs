@@ -1,8 +1,20 @@
 //! Pruning: what to drop on request, and what goes with it because nothing needs it any more.
 
-use oci::{ChainId, Digest, ImageId, Reference};
+use std::collections::{HashMap, HashSet};
 
-use crate::{ContainerRecord, Image, Result, Store};
+use oci::{ChainId, Digest, ImageId, Reference};
+use rusqlite::Transaction;
+
+use crate::cache::{all_records, delete_record};
+use crate::collect::{self, Drops, Holders, Reach, Selection};
+use crate::container::all_containers;
+use crate::db::{Sql, parse};
+use crate::image::{all_images, delete_image};
+use crate::lease::{Holding, is_live, owner};
+use crate::remove::measure;
+use crate::schema::{CONTEXTS, TMP, WORK};
+use crate::sweep::names;
+use crate::{CacheRecord, ContainerRecord, Error, Image, Result, Store, SweepReport};
 
 /// Which images to drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,11 +28,11 @@ pub enum PruneImages {
     Unused,
 }
 
-/// Which build-cache records to drop.
+/// Which build-cache records to drop. None goes whose result a live process uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneCache {
-    /// Also those whose result is part of an image (Docker's `builder prune --all`): no disk space comes free by them until the
-    /// image goes.
+    /// Also those whose result is part of an image (Docker's `builder prune --all`): no disk space comes free
+    /// by them until the image goes.
     pub all: bool,
     /// Only those last used before this moment, in nanoseconds since the Unix epoch.
     pub unused_since: Option<i64>,
@@ -57,7 +69,7 @@ pub struct PruneReport {
 pub struct Pruned {
     /// What.
     pub what: PrunedItem,
-    /// Bytes freed by it.
+    /// Bytes freed by it, none of them counted in another item.
     pub bytes: u64,
 }
 
@@ -66,7 +78,7 @@ pub struct Pruned {
 pub enum PrunedItem {
     /// A container, by ID.
     Container(String),
-    /// A tag, because its image went.
+    /// A name, by tag or by digest, because its image went.
     Untagged(Reference),
     /// An image. Its bytes are in its snapshots and blobs.
     Image(ImageId),
@@ -76,7 +88,7 @@ pub enum PrunedItem {
     Snapshot {
         /// Which.
         chain_id: ChainId,
-        /// Whether an image that was dropped now held it; else the build cache did, or nothing.
+        /// Whether an image that was dropped now had it; else a cache record or container had, or nothing.
         of_image: bool,
     },
     /// A blob that nothing needs any more.
@@ -85,7 +97,7 @@ pub enum PrunedItem {
     Contexts,
     /// Left-overs of processes that died.
     Garbage,
-    /// Free space in the database and directories.
+    /// Free space in the database.
     Database,
 }
 
@@ -94,12 +106,244 @@ impl PruneReport {
     pub fn freed(&self) -> u64 {
         self.items.iter().map(|i| i.bytes).sum()
     }
+
+    fn add(&mut self, what: PrunedItem, bytes: u64) {
+        self.items.push(Pruned { what, bytes });
+    }
 }
 
 impl Store {
-    /// Drops what the options say, then every snapshot and blob that nothing needs: no image, container, cache record, or lease
-    /// of a live process.
-    pub fn prune(&self, _options: &PruneOptions) -> Result<PruneReport> {
-        Ok(PruneReport::default())
+    /// Drops what the options say, then every snapshot and blob that nothing needs: no image, container,
+    /// cache record, or lease of a live process. With default options it drops only the latter, and
+    /// left-overs.
+    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
+        self.let_go();
+        let mut report = PruneReport::default();
+        let holding = self.hold()?;
+        self.prune_left_over(&mut report)?;
+        if let Some(wanted) = options.containers {
+            self.prune_containers(wanted, &mut report)?;
+        }
+        self.prune_rows(options, &holding, &mut report)?;
+        self.prune_orphans(&holding, &mut report)?;
+        if options.contexts {
+            let dir = self.root().join(CONTEXTS);
+            let bytes = measure(&dir);
+            for name in names(&dir)? {
+                let path = dir.join(name);
+                crate::remove::remove_tree(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
+            }
+            if bytes > 0 {
+                report.add(PrunedItem::Contexts, bytes);
+            }
+        }
+        drop(holding);
+        self.let_go();
+        if options.compact {
+            let freed = self.compact()?;
+            if freed > 0 {
+                report.add(PrunedItem::Database, freed);
+            }
+        }
+        Ok(report)
+    }
+
+    /// What dead processes left: measured, then swept. What an earlier boot left is for `sweep`, which has
+    /// the hooks.
+    fn prune_left_over(&self, report: &mut PruneReport) -> Result<()> {
+        let mut bytes = 0;
+        for dir in [WORK, TMP] {
+            let dir = self.root().join(dir);
+            for name in names(&dir)? {
+                if !owner(&name).is_some_and(|lease| is_live(self.root(), lease)) {
+                    bytes += measure(&dir.join(name));
+                }
+            }
+        }
+        let mut swept = SweepReport::default();
+        self.sweep_files(&mut swept)?;
+        if bytes > 0 {
+            report.add(PrunedItem::Garbage, bytes);
+        }
+        Ok(())
+    }
+
+    fn prune_containers(
+        &self,
+        wanted: &dyn Fn(&ContainerRecord) -> bool,
+        report: &mut PruneReport,
+    ) -> Result<()> {
+        for record in self.containers()? {
+            if !wanted(&record) {
+                continue;
+            }
+            let lock = match self.lock_container(&record.id) {
+                Ok(Some(lock)) => lock,
+                Ok(None) | Err(Error::MissingContainer(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let bytes = self.remove_container(&record.id, lock)?;
+            report.add(PrunedItem::Container(record.id), bytes);
+        }
+        Ok(())
+    }
+
+    fn prune_rows(&self, options: &PruneOptions, holding: &Holding, report: &mut PruneReport) -> Result<()> {
+        let allowed: Option<HashSet<ImageId>> = match (options.images, options.image_filter) {
+            (PruneImages::None, _) | (_, None) => None,
+            (_, Some(filter)) => {
+                let images = self.images()?;
+                Some(images.into_iter().filter(|i| filter(i)).map(|i| i.id).collect())
+            }
+        };
+        let (items, of_images, drops) = self.write_to_free(|tx| {
+            let mut items = PruneReport::default();
+            let of_images = self.drop_images(tx, options.images, allowed.as_ref(), &mut items)?;
+            if let Some(cache) = options.cache {
+                drop_cache(tx, &Reach::mark(tx, self.root())?, cache, &mut items)?;
+            }
+            let reach = Reach::mark(tx, self.root())?;
+            Ok((items, of_images, collect::drop_unreached(tx, &reach, None)?))
+        })?;
+        report.items.extend(items.items);
+        self.remove_dropped(holding, &drops)?;
+        let Drops { snapshots, blobs } = drops;
+        for snapshot in snapshots.into_iter().rev() {
+            let of_image = of_images.snapshots.contains(&snapshot.chain_id);
+            report.add(PrunedItem::Snapshot { chain_id: snapshot.chain_id, of_image }, snapshot.usage);
+        }
+        for (digest, size) in blobs {
+            report.add(PrunedItem::Blob(digest), size);
+        }
+        Ok(())
+    }
+
+    fn drop_images(
+        &self,
+        tx: &Transaction,
+        which: PruneImages,
+        allowed: Option<&HashSet<ImageId>>,
+        report: &mut PruneReport,
+    ) -> Sql<Selection> {
+        let mut all = Selection::default();
+        if which == PruneImages::None {
+            return Ok(all);
+        }
+        let in_use: HashSet<ImageId> = all_containers(tx)?.into_iter().map(|c| c.image).collect();
+        let leased = Reach::mark(tx, self.root())?.leased_images;
+        for image in all_images(tx)? {
+            let id = image.id;
+            if in_use.contains(&id) || leased.contains(&id) || allowed.is_some_and(|a| !a.contains(&id)) {
+                continue;
+            }
+            let tagged = || tx.prepare_cached("SELECT 1 FROM tags WHERE image = ?1")?.exists([id.0.as_str()]);
+            if which == PruneImages::Dangling && tagged()? {
+                continue;
+            }
+            let had = Reach::of_image(tx, &id)?;
+            all.snapshots.extend(had.snapshots);
+            all.blobs.extend(had.blobs);
+            for name in delete_image(tx, &id)? {
+                report.add(PrunedItem::Untagged(parse(&name)?), 0);
+            }
+            report.add(PrunedItem::Image(id), 0);
+        }
+        Ok(all)
+    }
+
+    fn prune_orphans(&self, holding: &Holding, report: &mut PruneReport) -> Result<()> {
+        let orphans = self.orphans()?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let bytes = orphans.iter().map(|path| measure(&self.root().join(path))).sum();
+        self.remove_unowned(holding, &orphans)?;
+        report.add(PrunedItem::Garbage, bytes);
+        Ok(())
+    }
+}
+
+fn drop_cache(tx: &Transaction, reach: &Reach, options: &PruneCache, report: &mut PruneReport) -> Sql<()> {
+    let holders = |record: &CacheRecord| {
+        let found = record.chain_id.as_ref().and_then(|c| reach.snapshot(c));
+        found.map_or(Holders::default(), |(_, holders)| *holders)
+    };
+    let mut stacks = Stacks::new(reach, options.all);
+    let mut records = all_records(tx)?;
+    for record in &records {
+        stacks.add(record.chain_id.as_ref());
+    }
+    // Least recently used first; of one build, whose records have one time, the upper ones.
+    records.sort_by_cached_key(|r| {
+        let depth = r.chain_id.as_ref().map_or(0, |c| stacks.depth(c));
+        (r.last_used, std::cmp::Reverse(depth))
+    });
+    for record in records {
+        let held = holders(&record);
+        if held.has(Holders::LEASE)
+            || (!options.all && held.has(Holders::IMAGE))
+            || options.unused_since.is_some_and(|since| record.last_used >= since)
+        {
+            continue;
+        }
+        if options.keep_bytes.is_some_and(|keep| stacks.bytes <= keep) {
+            break;
+        }
+        delete_record(tx, &record.key)?;
+        stacks.remove(record.chain_id.as_ref());
+        report.add(PrunedItem::Cache(record.key), 0);
+    }
+    Ok(())
+}
+
+/// The snapshots under the cache's records, and how many records each is under.
+struct Stacks<'a> {
+    reach: &'a Reach,
+    /// Whether what images have too counts.
+    all: bool,
+    counts: HashMap<ChainId, u64>,
+    /// Bytes of the snapshots under any record.
+    bytes: u64,
+}
+
+impl<'a> Stacks<'a> {
+    fn new(reach: &'a Reach, all: bool) -> Stacks<'a> {
+        Stacks { reach, all, counts: HashMap::new(), bytes: 0 }
+    }
+
+    fn stack(&self, chain_id: Option<&ChainId>) -> Vec<(ChainId, u64)> {
+        let mut stack = Vec::new();
+        let mut at = chain_id;
+        while let Some((snapshot, holders)) = at.and_then(|c| self.reach.snapshot(c)) {
+            let counts = self.all || !holders.has(Holders::IMAGE);
+            stack.push((snapshot.chain_id.clone(), if counts { snapshot.usage } else { 0 }));
+            at = snapshot.parent.as_ref();
+        }
+        stack
+    }
+
+    fn depth(&self, chain_id: &ChainId) -> usize {
+        self.stack(Some(chain_id)).len()
+    }
+
+    fn add(&mut self, chain_id: Option<&ChainId>) {
+        for (chain_id, usage) in self.stack(chain_id) {
+            let count = self.counts.entry(chain_id).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.bytes += usage;
+            }
+        }
+    }
+
+    fn remove(&mut self, chain_id: Option<&ChainId>) {
+        for (chain_id, usage) in self.stack(chain_id) {
+            if let Some(count) = self.counts.get_mut(&chain_id) {
+                *count -= 1;
+                if *count == 0 {
+                    self.bytes -= usage;
+                }
+            }
+        }
     }
 }

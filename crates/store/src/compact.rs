@@ -1,0 +1,76 @@
+//! Giving space back to the disk that nothing uses: free pages in the database, blocks of directories that
+//! were large; and the reserve from which a prune on a full disk writes its first rows.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+
+use rusqlite::Transaction;
+
+use crate::db::{Sql, io_fault};
+use crate::schema::{
+    BLOBS, CONTAINERS, CONTEXTS, RESERVE, SNAPSHOTS, TMP, WORK, make_reserve, spend_reserve,
+};
+use crate::{Result, Store};
+
+impl Store {
+    /// Returns the bytes by which the database shrank.
+    pub(crate) fn compact(&self) -> Result<u64> {
+        let before = self.database_size();
+        self.db().compact()?;
+        self.replace_empty_dirs()?;
+        Ok(before.saturating_sub(self.database_size()))
+    }
+
+    /// Bytes of the database's files and the store's other fixed files.
+    pub(crate) fn database_size(&self) -> u64 {
+        let size = |name: &str| fs::metadata(self.root().join(name)).map_or(0, |m| m.len());
+        ["version", "strake.db", "strake.db-wal", "strake.db-shm", RESERVE].iter().map(|n| size(n)).sum()
+    }
+
+    /// A directory never shrinks. An empty one can be replaced, in one step, by a new one: a rename onto it
+    /// fails when it is not empty. Under the write lock, so that nothing is renamed into it meanwhile; who
+    /// makes an entry in
+    /// `tmp` or `work` at this moment tries again.
+    fn replace_empty_dirs(&self) -> Result<()> {
+        let holding = self.hold()?;
+        let fresh = holding.fresh(TMP);
+        let made = self.db().write(|_| {
+            for dir in [WORK, SNAPSHOTS, BLOBS, CONTAINERS, CONTEXTS, TMP] {
+                // For `tmp` itself the new one cannot lie in it.
+                let fresh = if dir == TMP { holding.fresh(WORK) } else { fresh.clone() };
+                let path = self.root().join(dir);
+                let made = DirBuilder::new().mode(0o700).create(&fresh);
+                made.map_err(io_fault("cannot create", &fresh))?;
+                let blocks = |p| fs::metadata(p).map(|m| m.blocks());
+                let shrinks = matches!((blocks(&path), blocks(&fresh)), (Ok(old), Ok(new)) if old > new);
+                if !shrinks || fs::rename(&fresh, &path).is_err() {
+                    fs::remove_dir(&fresh).map_err(io_fault("cannot remove", &fresh))?;
+                }
+            }
+            Ok(())
+        });
+        self.let_go();
+        made
+    }
+
+    /// A durable write transaction that frees space, and so gets the reserve when there is none to write it
+    /// in.
+    pub(crate) fn write_to_free<T>(&self, f: impl Fn(&Transaction) -> Sql<T>) -> Result<T> {
+        self.with_reserve(|| self.db().write_durable(&f))
+    }
+
+    /// Runs `f`, which frees space, a second time with the reserve if there was no space.
+    pub(crate) fn with_reserve<T>(&self, f: impl Fn() -> Result<T>) -> Result<T> {
+        match f() {
+            Err(error) if error.is_no_space() && spend_reserve(self.root()) => f(),
+            other => other,
+        }
+    }
+
+    /// Holds the reserve back again, if it was given away.
+    pub(crate) fn restore_reserve(&self) {
+        if !self.root().join(RESERVE).exists() {
+            make_reserve(self.root());
+        }
+    }
+}

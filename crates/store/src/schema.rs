@@ -1,0 +1,247 @@
+//! A store's format: its directories, its tables, its version, and how a new one comes to be.
+//!
+//! `version` is written last, so a store without it was never finished, and making one again goes on where
+//! the other maker died. Opening a store that is complete reads this one file and no directory.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use crate::db::{connect, fold, sql_error};
+use crate::{Error, Result};
+
+/// The format that this program reads and writes.
+const FORMAT: u64 = 1;
+
+const VERSION: &str = "version";
+pub(crate) const DATABASE: &str = "strake.db";
+pub(crate) const BLOBS: &str = "blobs/sha256";
+pub(crate) const SNAPSHOTS: &str = "snapshots";
+pub(crate) const CONTAINERS: &str = "containers";
+pub(crate) const CONTEXTS: &str = "contexts";
+pub(crate) const LEASES: &str = "leases";
+pub(crate) const WORK: &str = "work";
+pub(crate) const TMP: &str = "tmp";
+/// Space held back so that a prune can write what it drops into the database when the disk is full.
+pub(crate) const RESERVE: &str = "reserve";
+const RESERVE_BYTES: u64 = 256 * 1024;
+
+/// Every directory of a store, parents first.
+pub(crate) const DIRS: [&str; 8] = ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, WORK, TMP];
+
+/// What may lie in a store's directory.
+pub(crate) const ENTRIES: [&str; 13] = [
+    VERSION,
+    DATABASE,
+    "strake.db-wal",
+    "strake.db-shm",
+    "strake.db-journal",
+    RESERVE,
+    "blobs",
+    SNAPSHOTS,
+    CONTAINERS,
+    CONTEXTS,
+    LEASES,
+    WORK,
+    TMP,
+];
+
+const TABLES: &str = "
+CREATE TABLE IF NOT EXISTS blobs (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS layer_blobs (
+    diff_id TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, PRIMARY KEY (diff_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS layer_blobs_digest ON layer_blobs (digest);
+
+-- total: usage of this snapshot and all below it
+CREATE TABLE IF NOT EXISTS snapshots (
+    chain_id TEXT PRIMARY KEY, parent TEXT, diff_id TEXT NOT NULL, tar_size INTEGER NOT NULL,
+    usage INTEGER NOT NULL, total INTEGER NOT NULL, inodes INTEGER NOT NULL, tree_digest TEXT,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- annotations: a JSON object
+CREATE TABLE IF NOT EXISTS images (
+    id TEXT PRIMARY KEY, chain_id TEXT, manifest TEXT, index_digest TEXT, base_name TEXT, base_digest TEXT,
+    annotations TEXT NOT NULL, added INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS image_layers (
+    image TEXT NOT NULL, position INTEGER NOT NULL, diff_id TEXT NOT NULL, chain_id TEXT NOT NULL,
+    PRIMARY KEY (image, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS tags (reference TEXT PRIMARY KEY, image TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tags_image ON tags (image);
+
+CREATE TABLE IF NOT EXISTS repo_digests (
+    name TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (name, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS repo_digests_image ON repo_digests (image);
+
+-- kind: 0 fast, 1 slow; diff_ids: separated by blanks
+CREATE TABLE IF NOT EXISTS cache (
+    key TEXT PRIMARY KEY, kind INTEGER NOT NULL, identity TEXT NOT NULL, chain_id TEXT, diff_ids TEXT NOT NULL,
+    parts TEXT NOT NULL, step TEXT NOT NULL, created INTEGER NOT NULL, last_used INTEGER NOT NULL,
+    uses INTEGER NOT NULL, duration_ms INTEGER NOT NULL, size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cache_identity ON cache (identity, last_used);
+
+CREATE TABLE IF NOT EXISTS containers (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, chain_id TEXT, created INTEGER NOT NULL,
+    auto_remove INTEGER NOT NULL, state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- what live processes use; kind: b blob, s snapshot, i image
+CREATE TABLE IF NOT EXISTS leases (
+    lease TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (lease, kind, key)
+) STRICT, WITHOUT ROWID;
+
+-- what no syncfs has covered yet; kinds as in leases. AUTOINCREMENT: a number is never used twice.
+CREATE TABLE IF NOT EXISTS unsynced (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS unsynced_boot ON unsynced (boot);
+CREATE INDEX IF NOT EXISTS unsynced_key ON unsynced (kind, key);
+
+-- paths under the store whose rows are gone, and that are still to be removed
+CREATE TABLE IF NOT EXISTS trash (path TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 1;
+";
+
+/// Makes sure that `root` is a complete store of our format: reads its version, or makes a new one.
+pub(crate) fn ensure(root: &Path) -> Result<()> {
+    if version_is_ours(root)? {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(|e| Error::io("cannot create the store", root, e))?;
+    // Many processes may come here at once; the lock is on the directory itself, so that it leaves nothing.
+    let dir = File::open(root).map_err(|e| Error::io("cannot open the store", root, e))?;
+    rustix::fs::flock(&dir, FlockOperation::LockExclusive)
+        .map_err(|e| Error::io("cannot lock", root, e.into()))?;
+    if version_is_ours(root)? {
+        return Ok(());
+    }
+    refuse_foreign(root)?;
+    make(root, &dir)
+}
+
+/// Whether `version` is there and ours; an error when it is another.
+fn version_is_ours(root: &Path) -> Result<bool> {
+    let path = root.join(VERSION);
+    let mut text = String::new();
+    match File::open(&path) {
+        Ok(file) => {
+            let read = file.take(64).read_to_string(&mut text);
+            read.map_err(|e| Error::io("cannot read", &path, e))?;
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Error::NotAStore { root: root.to_owned(), reason: "it is a file".to_owned() });
+        }
+        Err(e) => return Err(Error::io("cannot read", &path, e)),
+    }
+    match text.trim().parse::<u64>() {
+        Ok(FORMAT) => Ok(true),
+        Ok(found) if found > FORMAT => {
+            Err(Error::NewerFormat { root: root.to_owned(), found, known: FORMAT })
+        }
+        _ => Err(Error::NotAStore {
+            root: root.to_owned(),
+            reason: format!("its version file says {:?}", text.trim()),
+        }),
+    }
+}
+
+fn refuse_foreign(root: &Path) -> Result<()> {
+    let list = |e| Error::io("cannot list", root, e);
+    for entry in fs::read_dir(root).map_err(list)? {
+        let name = entry.map_err(list)?.file_name();
+        let ours = name.to_str().is_some_and(|n| ENTRIES.contains(&n) || n == "lost+found");
+        if !ours {
+            return Err(Error::NotAStore {
+                root: root.to_owned(),
+                reason: format!("it has no version file, and holds {:?}", name.to_string_lossy()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn make(root: &Path, dir: &File) -> Result<()> {
+    make_dirs(root)?;
+    make_database(root)?;
+    make_reserve(root);
+    let version = root.join(VERSION);
+    let new = root.join(TMP).join("version");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(format!("{FORMAT}\n").as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &version)?;
+        dir.sync_all()
+    };
+    write().map_err(|e| Error::io("cannot write", &version, e))
+}
+
+/// Makes the directories that are missing.
+pub(crate) fn make_dirs(root: &Path) -> Result<()> {
+    for name in DIRS {
+        let path = root.join(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("cannot create", &path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn make_database(root: &Path) -> Result<()> {
+    let path = root.join(DATABASE);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let run = || -> rusqlite::Result<u64> {
+        let connection = connect(&path, flags)?;
+        let found: u64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found <= FORMAT {
+            fill(&connection)?;
+        }
+        Ok(found)
+    };
+    match run().map_err(|e| sql_error(&path, e))? {
+        found if found > FORMAT => Err(Error::NewerFormat { root: root.to_owned(), found, known: FORMAT }),
+        _ => Ok(()),
+    }
+}
+
+fn fill(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
+    fold(connection)
+}
+
+/// Best effort: a store without its reserve works, only a prune on a full disk may not.
+pub(crate) fn make_reserve(root: &Path) {
+    if let Ok(file) = File::create(root.join(RESERVE)) {
+        let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES);
+    }
+}
+
+/// Gives the reserve to whoever is about to free more.
+pub(crate) fn spend_reserve(root: &Path) -> bool {
+    fs::remove_file(root.join(RESERVE)).is_ok()
+}
