@@ -8,9 +8,9 @@ use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
 /// Bytes that one lowering may produce in all.
-const TOTAL: usize = 256 << 20;
+const TOTAL: usize = 64 << 20;
 /// Bytes of one expanded word, before it is expanded and at worst.
-const WORD: usize = 64 << 20;
+const WORD: usize = 16 << 20;
 /// Bytes of one variable's value. Linux takes 128 KiB.
 const VALUE: usize = 1 << 20;
 /// Variables in the environment of one image.

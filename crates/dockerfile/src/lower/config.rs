@@ -102,8 +102,16 @@ impl Lowering<'_> {
             created_by.push_str(&format!(" {name}={value}"));
             let env = &mut it.state.config.config.env;
             let variable = format!("{name}={value}");
-            match env.iter_mut().find(|it| pair(it).0 == name) {
-                Some(old) => *old = variable,
+            match env.iter().position(|it| pair(it).0 == name) {
+                Some(at) => {
+                    env[at] = variable;
+                    // Of a name that the base image has twice the second would win at run time.
+                    let mut index = 0;
+                    env.retain(|it| {
+                        index += 1;
+                        index <= at + 1 || pair(it).0 != name
+                    });
+                }
                 None => env.push(variable),
             }
             self.budget.variable(&value, env.len(), span)?;

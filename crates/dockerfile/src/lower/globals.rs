@@ -79,7 +79,7 @@ pub(crate) fn proxy_env(build_args: &BTreeMap<String, String>) -> Vec<String> {
     let mut all = Vec::new();
     for proxy in PROXIES {
         // The lower-case name comes last in the order of the map and wins, as in BuildKit.
-        let given = build_args.iter().filter(|(name, _)| name.eq_ignore_ascii_case(proxy)).next_back();
+        let given = build_args.iter().rfind(|(name, _)| name.eq_ignore_ascii_case(proxy));
         if let Some((_, value)) = given.filter(|(_, value)| !value.is_empty()) {
             all.push(format!("{}={value}", proxy.to_uppercase()));
             all.push(format!("{proxy}={value}"));

@@ -10,16 +10,17 @@ use crate::mount::{MountOptions, MountType, Sharing};
 use crate::span::Span;
 
 impl Lowering<'_> {
-    /// The mounts of a RUN, those nearer to the root first. Trees that they read are added to
-    /// `inputs`.
+    /// The mounts of a RUN by target, and the socket of the first agent among them. Trees that they
+    /// read are added to `inputs`.
     pub(crate) fn mounts(
         &mut self,
         it: &Building,
         run: &Run,
         trees: &[Option<Tree>],
         inputs: &mut Vec<graph::VertexId>,
-    ) -> Result<Vec<Mount>, Diagnostic> {
+    ) -> Result<(Vec<Mount>, Option<String>), Diagnostic> {
         let mut all = Vec::with_capacity(run.mounts.len());
+        let mut socket = None;
         let mut sockets = 0;
         for (number, mount) in run.mounts.iter().enumerate() {
             let span = mount.text.span;
@@ -46,13 +47,14 @@ impl Lowering<'_> {
                 MountType::Ssh => {
                     let mount = ssh(&options, sockets, span)?;
                     sockets += 1;
+                    socket.get_or_insert_with(|| mount.target.clone());
                     mount
                 }
             });
         }
         // Their order in the Dockerfile means nothing, and must not miss the cache.
         all.sort_by(|a, b| a.target.cmp(&b.target));
-        Ok(all)
+        Ok((all, socket))
     }
 
     fn cache(
@@ -64,6 +66,8 @@ impl Lowering<'_> {
         span: Span,
     ) -> Result<Mount, Diagnostic> {
         let source = path::rooted(options.source.as_deref().unwrap_or_default());
+        let scratch = self.scratch_if_any();
+        let tree = tree.filter(|tree| Some(tree.vertex) != scratch);
         if tree.is_none() && source != "/" {
             return Err(Diagnostic::error("a cache mount with source= needs from=", span)
                 .with_help("source= is a path in what the cache is first filled from"));

@@ -72,14 +72,23 @@ pub(crate) enum Origin {
     Outside(usize),
 }
 
+/// An image or named context that files are taken from.
+#[derive(Debug, Clone)]
+pub(crate) struct Outside {
+    pub(crate) name: String,
+    /// Where it first stands; of a trigger, the `FROM` that brought it.
+    pub(crate) span: Span,
+    pub(crate) trigger: Option<String>,
+}
+
 /// The stages, and what they take from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'a> {
     pub(crate) stages: Vec<Planned<'a>>,
     /// Stages by name in lower case; of equal names the last.
     names: BTreeMap<String, usize>,
-    /// What COPY and mounts take from images or named contexts: the name, and where it first stands.
-    pub(crate) outside: Vec<(String, Span)>,
+    /// What COPY and mounts take from images or named contexts.
+    pub(crate) outside: Vec<Outside>,
     outside_by_name: BTreeMap<String, usize>,
 }
 
@@ -94,9 +103,10 @@ impl<'a> Plan<'a> {
         self.names.keys().map(String::as_str)
     }
 
-    /// The stage or image name nearest to `name`.
+    /// The stage or image name nearest to `name`, whose tag counts for nothing.
     pub(crate) fn near(&self, name: &str) -> Option<&str> {
-        suggest::nearest(name, self.names().chain(COMMON_IMAGES))
+        let bare = name.split([':', '@']).next().unwrap_or(name);
+        suggest::nearest(bare, self.names().chain(COMMON_IMAGES))
     }
 
     /// The stages that `target` needs, itself included, as flags by index.
@@ -206,14 +216,15 @@ impl<'a> Lowering<'a> {
         self.report_undeclared(&base, stage.base.span);
         if base.text.is_empty() {
             let message = format!("base name ({}) should not be blank", stage.base.raw);
-            let help = base.unset.iter().next().map(|name| {
-                format!("give it a value with --build-arg {name}=… or a default: ARG {name}=… before the first FROM")
-            });
             let error = Diagnostic::error(message, stage.base.span);
-            return Err(match help {
-                Some(help) => error.with_help(help),
-                None => error,
-            });
+            let Some(name) = base.unset.iter().next() else { return Err(error) };
+            let known = self.declared_globals.iter().map(String::as_str);
+            return Err(error.with_help(match suggest::nearest(name, known) {
+                Some(near) => format!("did you mean ${near}?"),
+                None => format!(
+                    "give it a value with --build-arg {name}=… or a default: ARG {name}=… before the first FROM"
+                ),
+            }));
         }
         let platform = stage.platform.as_ref().map(|text| self.plan_platform(stage, text)).transpose()?;
         let given = stage.name.as_ref().map_or("", |name| name.raw.as_str());
@@ -300,7 +311,8 @@ impl<'a> Lowering<'a> {
         for stage in stages {
             let bounded = self.budget.word(&stage.base.raw, defaults.longest(), stage.base.span);
             let Ok(base) = bounded.and_then(|()| self.expander.text(&stage.base, defaults)) else { return };
-            if Reference::parse(&base.text).is_err() {
+            let has_variables = !base.used.is_empty() || !base.unset.is_empty();
+            if has_variables && Reference::parse(&base.text).is_err() {
                 self.warnings.add(
                     "InvalidDefaultArgInFrom",
                     format!(
@@ -325,7 +337,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A step with what it takes files from.
-    /// `at` is where to point for a trigger, whose own places are in no file.
+    /// `at` is where to point for a trigger, whose own places are in no file: its `FROM`.
     pub(crate) fn plan_step(
         &mut self,
         instruction: Cow<'a, Instruction>,
@@ -334,16 +346,19 @@ impl<'a> Lowering<'a> {
     ) -> Result<Step<'a>, Diagnostic> {
         let sources = match &instruction.kind {
             Kind::Copy(copy) => match &copy.from {
-                Some(from) => vec![Some(self.copy_origin(from, at)?)],
+                Some(from) => vec![Some(self.copy_origin(from, at.zip(trigger.as_deref()))?)],
                 None => vec![None],
             },
-            Kind::Run(run) => run.mounts.iter().map(|mount| self.mount_origin(mount, at)).collect(),
+            Kind::Run(run) => {
+                let origin = |mount| self.mount_origin(mount, at.zip(trigger.as_deref()));
+                run.mounts.iter().map(origin).collect()
+            }
             _ => Vec::new(),
         };
         Ok(Step { instruction, sources, trigger })
     }
 
-    fn copy_origin(&mut self, from: &Text, at: Option<Span>) -> Result<Origin, Diagnostic> {
+    fn copy_origin(&mut self, from: &Text, trigger: Option<(Span, &str)>) -> Result<Origin, Diagnostic> {
         let literal = Expander::new(self.expander.escape).text(from, &NoVariables)?;
         if literal.text != from.raw {
             return Err(Diagnostic::error(
@@ -360,21 +375,24 @@ impl<'a> Lowering<'a> {
                 ))
             });
         }
-        Ok(self.origin(&from.raw, at.unwrap_or(from.span)))
+        Ok(self.origin(from, trigger))
     }
 
-    fn mount_origin(&mut self, mount: &Mount, at: Option<Span>) -> Option<Origin> {
+    fn mount_origin(&mut self, mount: &Mount, trigger: Option<(Span, &str)>) -> Option<Origin> {
         let from = mount.from().filter(|from| !from.raw.is_empty())?;
-        Some(self.origin(&from.raw, at.unwrap_or(from.span)))
+        Some(self.origin(from, trigger))
     }
 
-    fn origin(&mut self, name: &str, span: Span) -> Origin {
+    fn origin(&mut self, from: &Text, trigger: Option<(Span, &str)>) -> Origin {
+        let name = from.raw.as_str();
         if let Some(stage) = self.plan.find(name) {
             return Origin::Stage(stage);
         }
         let plan = &mut self.plan;
         let index = *plan.outside_by_name.entry(name.to_owned()).or_insert_with(|| {
-            plan.outside.push((name.to_owned(), span));
+            let span = trigger.map_or(from.span, |(span, _)| span);
+            let trigger = trigger.map(|(_, trigger)| trigger.to_owned());
+            plan.outside.push(Outside { name: name.to_owned(), span, trigger });
             plan.outside.len() - 1
         });
         Origin::Outside(index)

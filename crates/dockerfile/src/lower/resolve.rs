@@ -10,7 +10,7 @@ use oci::{History, ImageConfig, Platform, Reference};
 
 use crate::ast::Kind;
 use crate::diagnostic::Diagnostic;
-use crate::lower::plan::{Ground, Origin, SCRATCH, Step};
+use crate::lower::plan::{Ground, Origin, Outside, SCRATCH, Step};
 use crate::lower::state::{Lowering, MAIN_CONTEXT, Tree, source};
 use crate::lower::{BaseImage, NamedContext, ResolvedImage};
 use crate::parser::parse_trigger;
@@ -85,7 +85,7 @@ impl<'a> Lowering<'a> {
                     )
                     .with_help("begin with FROM scratch and COPY --from that context"));
                 }
-                self.check_platform(&name, &platform, &opened.config.platform(), span);
+                self.check_platform(&name, &platform, &opened.config.platform(), span)?;
                 opened
             }
         };
@@ -129,8 +129,12 @@ impl<'a> Lowering<'a> {
         let platform = self.options.platform.clone();
         for index in wanted {
             if self.outside[index].is_none() {
-                let (name, span) = self.plan.outside[index].clone();
-                self.outside[index] = Some(self.open(&name, &platform, span)?);
+                let Outside { name, span, trigger } = self.plan.outside[index].clone();
+                let opened = self.open(&name, &platform, span).map_err(|error| match &trigger {
+                    Some(trigger) => in_trigger(trigger, span, error),
+                    None => error,
+                });
+                self.outside[index] = Some(opened?);
             }
         }
         Ok(())
@@ -141,7 +145,7 @@ impl<'a> Lowering<'a> {
         if let Some(tree) = self.outside_trees.get(&index) {
             return *tree;
         }
-        let span = self.plan.outside[index].1;
+        let span = self.plan.outside[index].span;
         let opened = self.outside[index].clone().expect("because resolve opened what is needed");
         let title = format!("FROM {}", opened.title);
         let tree = self.open_tree(&opened, title, span);
@@ -204,10 +208,21 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// `InvalidBaseImagePlatform`
-    fn check_platform(&mut self, name: &str, wanted: &Platform, actual: &Platform, span: Span) {
+    /// `InvalidBaseImagePlatform`. Another architecture may run by emulation, another system not.
+    fn check_platform(
+        &mut self,
+        name: &str,
+        wanted: &Platform,
+        actual: &Platform,
+        span: Span,
+    ) -> Result<(), Diagnostic> {
         let (wanted, actual) = (wanted.clone().normalized(), actual.clone().normalized());
-        if wanted.os != actual.os || wanted.architecture != actual.architecture {
+        if wanted.os != actual.os {
+            let message = format!("base image {name} is for {actual}, and the build is for {wanted}");
+            return Err(Diagnostic::error(message, span)
+                .with_help(format!("use an image for {}, or FROM --platform={actual}", wanted.os)));
+        }
+        if wanted.architecture != actual.architecture {
             self.warnings.add(
                 "InvalidBaseImagePlatform",
                 format!(
@@ -216,6 +231,7 @@ impl<'a> Lowering<'a> {
                 span,
             );
         }
+        Ok(())
     }
 }
 

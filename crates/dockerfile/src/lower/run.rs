@@ -33,11 +33,10 @@ impl Lowering<'_> {
 
         let mut inputs = Vec::new();
         input(&mut inputs, it.state.vertex);
-        let mounts = self.mounts(it, run, trees, &mut inputs)?;
+        let (mounts, socket) = self.mounts(it, run, trees, &mut inputs)?;
         let mut env = it.state.env.to_vec();
-        let socket = mounts.iter().find(|mount| matches!(mount.kind, MountKind::Ssh { .. }));
         if let Some(socket) = socket.filter(|_| it.state.env.get("SSH_AUTH_SOCK").is_none()) {
-            env.push(format!("SSH_AUTH_SOCK={}", socket.target));
+            env.push(format!("SSH_AUTH_SOCK={socket}"));
         }
 
         let shown = self.shown_run(it, instruction, run, &mounts);

@@ -321,6 +321,11 @@ impl<'a> Lowering<'a> {
         *self.scratch.get_or_insert_with(|| graph.add(source(Source::Scratch, "scratch".to_owned(), None)))
     }
 
+    /// The empty tree, if anything uses it yet.
+    pub(crate) fn scratch_if_any(&self) -> Option<VertexId> {
+        self.scratch
+    }
+
     pub(crate) fn is_context(&self, vertex: VertexId) -> bool {
         self.contexts.values().any(|context| *context == vertex)
     }
