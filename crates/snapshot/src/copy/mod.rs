@@ -1,1 +1,51 @@
-//! Copying files into a layer directory.
+//! The copy engine: from files of a build context or another image's tree to a new layer directory, and to the
+//! DiffID of that layer in the same pass.
+//!
+//! First [`walk()`] lists what is to be copied; then a [`Plan`] puts it where it goes, over the tree underneath and
+//! over what was planned before, by BuildKit's rules; then [`Plan::write`] writes all of it. The layer directory is
+//! written as it is, not through an overlay mount, and is what [`crate::diff`] of it says.
+//!
+//! Which files an instruction means (wildcards, ignore rules, names of users) is not decided here.
+
+pub mod path;
+
+mod attributes;
+mod error;
+mod file;
+mod finish;
+mod flat;
+mod load;
+mod ordered;
+mod place;
+mod plan;
+mod previous;
+mod source;
+mod walk;
+mod write;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+pub use attributes::Xattrs;
+pub use error::Error;
+pub use place::{Known, Placing};
+pub use plan::{From, Meta, Plan};
+pub use source::Source;
+pub use walk::{FileStat, Found, Listing, Listings, Visit, walk};
+pub use write::{Read, Writing, Written};
+
+/// Appends up to `len` bytes of an open file to `buffer`: fewer only at its end.
+pub(crate) fn read_up_to(file: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize) -> io::Result<()> {
+    let mut filled = buffer.len();
+    buffer.resize(filled + len, 0);
+    while filled < buffer.len() {
+        match rustix::io::read(file, &mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(())
+}
