@@ -1,0 +1,31 @@
+//! A Dockerfile: read, each word expanded, each diagnostic shown.
+
+#![no_main]
+
+use dockerfile::{Diagnostic, Expander};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|source: &[u8]| {
+    let variables: Vec<String> = vec!["a=x*y".to_owned(), "b=".to_owned()];
+    let (errors, warnings): (Vec<Diagnostic>, Vec<Diagnostic>) = match dockerfile::parse(source) {
+        Ok(parsed) => (Vec::new(), parsed.warnings),
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            (errors, Vec::new())
+        }
+    };
+    for diagnostic in errors.iter().chain(&warnings) {
+        let span = diagnostic.span.unwrap_or_default();
+        assert!(span.start <= span.end && span.end as usize <= source.len());
+        dockerfile::render(diagnostic, "Dockerfile", source);
+    }
+    if let Ok(text) = std::str::from_utf8(source) {
+        for expander in [Expander::new('\\'), Expander::new('`'), Expander::raw()] {
+            match expander.word(text, &variables) {
+                Ok(_) => assert!(expander.words(text, &variables).is_ok()),
+                Err(error) => assert!(text.get(error.range).is_some()),
+            }
+        }
+        let _ = dockerfile::parse_trigger(text);
+    }
+});
