@@ -58,6 +58,8 @@ pub struct Options<'a> {
     pub missing: Missing<'a>,
     /// What is known of fields.
     pub schema: Schema,
+    /// Other names of fields (`ID` for the key `Id`), taken where there is no key of that name.
+    pub aliases: &'a [(&'a str, &'a str)],
     /// Fields that take arguments.
     pub methods: &'a [Method<'a>],
     /// The value is a table's header: functions that change text leave it alone.
@@ -71,6 +73,7 @@ impl Default for Options<'_> {
         Options {
             missing: Missing::Key,
             schema: |_| Shape::Any,
+            aliases: &[],
             methods: &[],
             header: false,
             escape_objects: false,
@@ -444,6 +447,11 @@ impl<'t, 'v> Executor<'t, 'v> {
         let is_map = matches!(value.shape, Shape::Map | Shape::TextMap);
         match value.json() {
             Value::Object(map) => {
+                let alias = self.options.aliases.iter().find(|(alias, _)| *alias == name);
+                let name = match alias {
+                    Some((_, key)) if !is_map && !map.contains_key(name) => key,
+                    _ => name,
+                };
                 let known = map.contains_key(name);
                 if given > 0 {
                     let message = match self.options.missing {

@@ -34,6 +34,7 @@ fn data() -> Value {
 fn render(template: &str) -> String {
     let options = Options {
         schema,
+        aliases: &[("ID", "Id")],
         methods: &[("Label", |row, args| match args {
             [Value::String(name)] => Ok(row["Config"]["Labels"][name.as_str()].clone()),
             _ => Err("wrong number of args for Label: want 1".to_owned()),
@@ -49,6 +50,7 @@ fn render(template: &str) -> String {
 #[test]
 fn nested_values() {
     for (template, expected) in [
+        ("{{.ID}}", "sha256:abc"),
         ("{{.Id}} {{.Config.Cmd}}", "sha256:abc [/bin/sh -c true]"),
         ("{{json .Config.Labels}}", r#"{"z":"26","com.example.x":"y"}"#),
         ("{{json .Config.Entrypoint}} {{.Config.Entrypoint}}", "null []"),

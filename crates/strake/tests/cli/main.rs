@@ -1,0 +1,13 @@
+//! The real binary, verb by verb, each test on a store of its own: what it prints, where, and its exit code.
+
+mod harness;
+
+mod df;
+mod frame;
+mod history;
+mod images;
+mod inspect;
+mod prune;
+mod rmi;
+mod system_check;
+mod tag;
