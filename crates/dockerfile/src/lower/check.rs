@@ -11,6 +11,9 @@ use crate::suggest;
 /// More would not be read.
 const MOST: usize = 1_000;
 
+/// Among more names than this nothing is suggested: each takes its time.
+const MOST_NAMES: usize = 500;
+
 /// Collects warnings, those left out that the Dockerfile says to skip.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings {
@@ -25,7 +28,7 @@ impl Warnings {
 
     /// Adds a warning of the check `rule`.
     pub(crate) fn add(&mut self, rule: &'static str, message: impl Into<String>, span: Span) {
-        if self.all.len() >= MOST || self.check.as_ref().is_some_and(|check| !check.runs(rule)) {
+        if self.is_full() || self.check.as_ref().is_some_and(|check| !check.runs(rule)) {
             return;
         }
         let warning = Diagnostic::warning(rule, message, span);
@@ -34,10 +37,14 @@ impl Warnings {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.all.len() >= MOST
+    }
+
     /// `UndefinedVar`
     pub(crate) fn undefined_variable(&mut self, name: &str, known: Vec<&str>, span: Span) {
         let mut message = format!("Usage of undefined variable '${name}'");
-        if let Some(near) = suggest::nearest(name, known) {
+        if let Some(near) = self.nearest(name, known) {
             message.push_str(&format!(" (did you mean ${near}?)"));
         }
         self.add("UndefinedVar", message, span);
@@ -46,10 +53,14 @@ impl Warnings {
     /// `UndefinedArgInFrom`
     pub(crate) fn undefined_argument(&mut self, name: &str, known: Vec<&str>, span: Span) {
         let mut message = format!("FROM argument '{name}' is not declared");
-        if let Some(near) = suggest::nearest(name, known) {
+        if let Some(near) = self.nearest(name, known) {
             message.push_str(&format!(" (did you mean {near}?)"));
         }
         self.add("UndefinedArgInFrom", message, span);
+    }
+
+    fn nearest<'a>(&self, name: &str, known: Vec<&'a str>) -> Option<&'a str> {
+        (!self.is_full() && known.len() <= MOST_NAMES).then(|| suggest::nearest(name, known))?
     }
 
     /// `SecretsUsedInArgOrEnv`

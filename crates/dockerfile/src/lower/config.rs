@@ -269,7 +269,6 @@ impl Lowering<'_> {
         ports.sort_by(|a, b| a.raw.cmp(&b.raw));
         let mut all = Vec::new();
         for text in ports {
-            self.budget.word(&text.raw, it.state.env.longest(), text.span)?;
             let words = self.expander.words(&text.raw, &it.state.env).map_err(|error| error.at(text))?;
             for word in words {
                 let exposed =

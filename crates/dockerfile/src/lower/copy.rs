@@ -219,7 +219,6 @@ impl Lowering<'_> {
         if !heredoc.expand {
             return Ok(data);
         }
-        self.budget.word(&data, it.state.env.longest(), heredoc.content_span)?;
         let expanded = Expander::raw().word(&data, &it.state.env).map_err(|error| {
             // Tabs removed by `<<-` shift the places: then the whole content is to blame.
             let start = heredoc.content_span.start as usize;

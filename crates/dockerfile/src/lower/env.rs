@@ -13,21 +13,13 @@ use crate::expand::Variables;
 pub(crate) struct Env {
     entries: BTreeMap<String, (u64, String)>,
     next: u64,
-    longest: usize,
 }
 
 impl Env {
     /// Sets `name`, moving it to the end.
     pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        let value = value.into();
-        self.longest = self.longest.max(value.len());
-        self.entries.insert(name.into(), (self.next, value));
+        self.entries.insert(name.into(), (self.next, value.into()));
         self.next += 1;
-    }
-
-    /// Length of the longest value there ever was, for bounding an expansion before it is made.
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
     }
 
     /// Bytes that a copy of it takes.

@@ -60,10 +60,7 @@ pub(crate) fn declare(
         for arg in args {
             let value = match (build_args.get(&arg.name.raw), &arg.default) {
                 (Some(value), _) => value.clone(),
-                (None, Some(default)) => {
-                    budget.word(&default.raw, env.longest(), default.span)?;
-                    expander.text(default, &*env)?.text
-                }
+                (None, Some(default)) => expander.text(default, &*env)?.text,
                 (None, None) => continue,
             };
             budget.variable(&value, 0, arg.name.span)?;

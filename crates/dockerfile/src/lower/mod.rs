@@ -132,8 +132,9 @@ pub trait ConfigResolver {
     /// Why it can't be had, in words for the user; no final dot.
     fn resolve(&mut self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage, String>;
 
-    /// What context was given by the name `name`, if any? Names are compared in lower case by
-    /// whoever answers. `scratch` and `context` are never asked for.
+    /// What context was given by the name `name`, if any? It may be the name of a stage or an image
+    /// reference, which `docker build` compares in its familiar form without `:latest`. `scratch`
+    /// and `context` are never asked for.
     ///
     /// # Errors
     /// As [`ConfigResolver::resolve`].

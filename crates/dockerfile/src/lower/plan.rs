@@ -309,8 +309,8 @@ impl<'a> Lowering<'a> {
     /// `InvalidDefaultArgInFrom`: bases must be sound without any build argument, too.
     fn check_default_bases(&mut self, stages: &[Stage], defaults: &Env) {
         for stage in stages {
-            let bounded = self.budget.word(&stage.base.raw, defaults.longest(), stage.base.span);
-            let Ok(base) = bounded.and_then(|()| self.expander.text(&stage.base, defaults)) else { return };
+            let Ok(base) = self.expander.text(&stage.base, defaults) else { return };
+
             let has_variables = !base.used.is_empty() || !base.unset.is_empty();
             if has_variables && Reference::parse(&base.text).is_err() {
                 self.warnings.add(
@@ -399,7 +399,6 @@ impl<'a> Lowering<'a> {
     }
 
     fn expand_global(&mut self, text: &Text) -> Result<Expanded, Diagnostic> {
-        self.budget.word(&text.raw, self.globals.longest(), text.span)?;
         let expanded = self.expander.text(text, &self.globals)?;
         self.budget.spend(expanded.text.len(), text.span)?;
         Ok(expanded)

@@ -7,25 +7,18 @@ use crate::lower::env::Env;
 use crate::lower::globals;
 use crate::lower::state::{Building, Lowering, Progress};
 use crate::lower::text;
-use crate::span::Span;
 
 impl Lowering<'_> {
     /// The text of an instruction with the values of its variables shown. What can't be expanded
     /// is shown as it is written.
     pub(crate) fn shown(&self, it: &Building, source: &str) -> String {
-        self.show(self.expander, &it.state.env, it.state.env.longest(), source)
+        show(self.expander, &it.state.env, source)
     }
 
     /// The same for RUN, whose quotes and unset variables are the shell's. `env` may hide secrets.
-    pub(crate) fn shown_command(&self, env: &dyn Variables, longest: usize, source: &str) -> String {
+    pub(crate) fn shown_command(&self, env: &dyn Variables, source: &str) -> String {
         let expander = Expander { raw_quotes: true, keep_unset: true, ..self.expander };
-        self.show(expander, env, longest, source)
-    }
-
-    fn show(&self, expander: Expander, env: &dyn Variables, longest: usize, source: &str) -> String {
-        let small = self.budget.word(source, longest, Span::default()).is_ok();
-        let expanded = small.then(|| expander.word(source, env).ok()).flatten();
-        text::uppercase_first_word(&expanded.map_or_else(|| source.to_owned(), |expanded| expanded.text))
+        show(expander, env, source)
     }
 
     /// The name of the next step of the stage.
@@ -71,6 +64,11 @@ impl Lowering<'_> {
         name.push_str(shown);
         name
     }
+}
+
+fn show(expander: Expander, env: &dyn Variables, source: &str) -> String {
+    let expanded = expander.word(source, env);
+    text::uppercase_first_word(expanded.as_ref().map_or(source, |expanded| &expanded.text))
 }
 
 /// What is added where a step on one platform builds for another.

@@ -30,6 +30,11 @@ impl Lowering<'_> {
             return Err(Diagnostic::error("RUN needs a command", span));
         }
         args.iter().try_for_each(|arg| refuse_nul(arg, span))?;
+        // What the image config says was not seen yet.
+        let config = &it.state.config.config;
+        let inherited = it.state.env.iter().flat_map(|(name, value)| [name, value]);
+        let mut inherited = inherited.chain([config.user.as_str(), it.state.cwd.as_str()]);
+        inherited.try_for_each(|text| refuse_nul(text, span))?;
 
         let mut inputs = Vec::new();
         input(&mut inputs, it.state.vertex);
@@ -119,7 +124,7 @@ impl Lowering<'_> {
             _ => None,
         });
         let hidden = Hidden { env: &it.state.env, secrets: secrets.collect() };
-        self.shown_command(&hidden, it.state.env.longest().max(MASK.len()), &source)
+        self.shown_command(&hidden, &source)
     }
 
     fn hostname(&self) -> String {

@@ -10,7 +10,7 @@ use crate::lower::env::{Args, Env, pair};
 use crate::lower::path;
 use crate::lower::plan::{Ground, Origin, Step};
 use crate::lower::resolve::{Found, in_trigger};
-use crate::lower::state::{Building, Lowering, Progress, State, Tree};
+use crate::lower::state::{Building, ENTRY, Lowering, Progress, State, Tree};
 
 /// Where programs are looked for in an image that does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -79,7 +79,7 @@ impl Lowering<'_> {
                 )
                 .with_help("begin with FROM scratch and COPY --from that context"));
             }
-            let history: usize = base.config.history.iter().map(|entry| entry.created_by.len() + 64).sum();
+            let history: usize = base.config.history.iter().map(|entry| entry.created_by.len() + ENTRY).sum();
             self.budget.spend(base.env.size() + history, from)?;
             let mut state = base.clone();
             state.config.config.onbuild.clear();

@@ -21,6 +21,8 @@ use crate::span::{LineIndex, Span, Text};
 
 /// What BuildKit puts beside each history entry, by which tools know the wording.
 const COMMENT: &str = "buildkit.dockerfile.v0";
+/// Bytes of a history entry besides its text.
+pub(crate) const ENTRY: usize = 200;
 /// The name of the main build context in the graph.
 pub(crate) const MAIN_CONTEXT: &str = "context";
 
@@ -254,7 +256,6 @@ impl<'a> Lowering<'a> {
 
     /// The value of `text` with the variables of the stage.
     pub(crate) fn expand(&mut self, it: &Building, text: &Text) -> Result<String, Diagnostic> {
-        self.budget.word(&text.raw, it.state.env.longest(), text.span)?;
         let expanded = self.expander.text(text, &it.state.env)?;
         self.report_unset(it, &expanded.unset, text.span);
         self.budget.spend(expanded.text.len(), text.span)?;
@@ -290,7 +291,7 @@ impl<'a> Lowering<'a> {
         layer: bool,
         span: Span,
     ) -> Result<(), Diagnostic> {
-        self.budget.spend(created_by.len() + 64, span)?;
+        self.budget.spend(created_by.len() + ENTRY, span)?;
         it.state.config.history.push(History {
             created: Some(self.created.clone()),
             created_by,
