@@ -12,6 +12,7 @@ pub mod event;
 pub mod filter;
 pub mod history;
 pub mod images;
+pub mod info;
 pub mod inspect;
 pub mod prune;
 pub mod rmi;

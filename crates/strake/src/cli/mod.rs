@@ -18,6 +18,7 @@ mod container_prune;
 mod history;
 mod image_prune;
 mod images;
+mod info;
 mod inspect;
 mod rmi;
 mod system_check;
@@ -99,6 +100,8 @@ verbs! {
         History => history,
         /// Return low-level information on images and containers
         Inspect => inspect,
+        /// Display system-wide information
+        Info => info,
         /// Show the version
         Version => version,
         /// Manage builds
@@ -151,6 +154,8 @@ verbs! {
         Check => system_check,
         /// Show disk usage
         Df => system_df,
+        /// Display system-wide information
+        Info => info,
         /// Remove unused data
         Prune => system_prune,
     }
