@@ -10,12 +10,14 @@
 mod dump;
 mod exec;
 mod file;
+mod pattern;
 mod source;
 
 use serde::{Deserialize, Serialize};
 
 pub use exec::{Exec, InlineFile, Mount, MountKind, Network, Security, Sharing};
 pub use file::{Copy, FileAction, FileOp, MakeDir, MakeFile, Unpack};
+pub use pattern::Pattern;
 pub use source::{ImageSource, Source};
 
 /// The operations to be done, inputs before what uses them.
