@@ -10,6 +10,9 @@ use std::time::Duration;
 pub use crate::mount::{Device, Mount};
 pub use crate::span::{Span, Text};
 
+use crate::heredoc;
+use crate::span::TextBuilder;
+
 /// A whole Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dockerfile {
@@ -191,6 +194,19 @@ impl Heredoc {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.data()).into_owned()
     }
+
+    /// The same with its places, so that an error in expanding it can be shown where it is.
+    pub fn located(&self) -> Text {
+        let mut offset = self.content_span.start;
+        let mut builder = TextBuilder::at(offset);
+        for line in self.content.split_inclusive(|byte| *byte == b'\n') {
+            let tabs = line.iter().take_while(|byte| self.chomp && **byte == b'\t').count();
+            let end = offset + Span::at(line.len()).start;
+            builder.push_bytes(&line[tabs..], offset + Span::at(tabs).start);
+            offset = end;
+        }
+        builder.finish()
+    }
 }
 
 /// One source of a COPY or ADD.
@@ -264,6 +280,20 @@ pub struct Run {
     pub security: Option<Security>,
     /// `--device=`, in order
     pub devices: Vec<Device>,
+}
+
+impl Run {
+    /// The heredoc that is the whole command (`RUN <<EOF`): its content is the script then. With
+    /// anything else in the command, the shell gets the heredocs as they are written.
+    pub fn script(&self) -> Option<&Heredoc> {
+        match &self.command {
+            Command::Shell(line) => {
+                heredoc::mark(&line.raw).ok().flatten()?;
+                self.heredocs.first()
+            }
+            Command::Exec(_) => None,
+        }
+    }
 }
 
 /// `RUN --network=`

@@ -100,6 +100,7 @@ pub(crate) fn read(line: &Text, lines: &mut Lines<'_>) -> Result<Vec<Heredoc>, D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ast::{Kind, Source};
 
     /// Name, expand, chomp, descriptor.
     type Found = Option<(&'static str, bool, bool, u32)>;
@@ -139,6 +140,43 @@ mod tests {
         }
         for word in ["<<'EOF", "<<EOF'", "<<\"EOF", "<<EOF\""] {
             assert!(mark(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn contents_know_their_places() {
+        let source = b"FROM a\nCOPY <<-A /x\n\t\tone $\xff{\n\ttwo\n\tA\n";
+        let parsed = crate::parse(source).expect("it is good");
+        let Kind::Copy(copy) = &parsed.dockerfile.stages[0].instructions[0].kind else {
+            panic!("it is a COPY")
+        };
+        let Source::Inline(heredoc) = &copy.sources[0] else { panic!("it is a heredoc") };
+        let text = heredoc.located();
+        assert_eq!(text.raw, heredoc.text());
+        for (needle, at) in [("one", 22), ("{", 28), ("two", 31)] {
+            let found = text.raw.find(needle).expect("it is there");
+            assert_eq!(text.span_of(found..found + needle.len()).start, at, "{needle}");
+        }
+    }
+
+    #[test]
+    fn scripts() {
+        let table = [
+            ("RUN <<EOF\nEOF", true),
+            ("RUN  <<-'E F' \nE F", true),
+            ("RUN --network=none <<EOF\nEOF", true),
+            ("RUN << EOF\nEOF", true),
+            ("RUN <<EOF cat\nEOF", false),
+            ("RUN cat <<EOF\nEOF", false),
+            ("RUN true", false),
+            ("RUN [\"<<EOF\"]", false),
+        ];
+        for (line, expected) in table {
+            let parsed = crate::parse(format!("FROM a\n{line}").as_bytes()).expect(line);
+            let Kind::Run(run) = &parsed.dockerfile.stages[0].instructions[0].kind else {
+                panic!("it is a RUN")
+            };
+            assert_eq!(run.script().is_some(), expected, "{line}");
         }
     }
 }
