@@ -8,6 +8,7 @@ use crate::expand::{Expander, NoVariables, Variables};
 use crate::lower::env::Env;
 use crate::lower::state::{Building, Lowering, Tree, input, refuse_nul};
 use crate::lower::text;
+use crate::span::Span;
 
 /// Where a here-document that is a script with its own interpreter is put for the step.
 const SCRIPTS: &str = "/dev/pipes";
@@ -30,11 +31,7 @@ impl Lowering<'_> {
             return Err(Diagnostic::error("RUN needs a command", span));
         }
         args.iter().try_for_each(|arg| refuse_nul(arg, span))?;
-        // What the image config says was not seen yet.
-        let config = &it.state.config.config;
-        let inherited = it.state.env.iter().flat_map(|(name, value)| [name, value]);
-        let mut inherited = inherited.chain([config.user.as_str(), it.state.cwd.as_str()]);
-        inherited.try_for_each(|text| refuse_nul(text, span))?;
+        refuse_inherited_nul(it, span)?;
 
         let mut inputs = Vec::new();
         input(&mut inputs, it.state.vertex);
@@ -132,6 +129,13 @@ impl Lowering<'_> {
         let other = self.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").map(String::as_str);
         if given.is_empty() { other.unwrap_or_default().to_owned() } else { given.to_owned() }
     }
+}
+
+/// What the image config says was not looked at yet.
+fn refuse_inherited_nul(it: &Building, span: Span) -> Result<(), Diagnostic> {
+    let variables = it.state.env.iter().flat_map(|(name, value)| [name, value]);
+    let user = it.state.config.config.user.as_str();
+    variables.chain([user, it.state.cwd.as_str()]).try_for_each(|text| refuse_nul(text, span))
 }
 
 /// What stands for the value of a secret in the name of a step.
