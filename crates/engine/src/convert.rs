@@ -97,3 +97,45 @@ fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
     }
     text
 }
+
+impl From<snapshot::Error> for Error {
+    fn from(error: snapshot::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            snapshot::Error::Io { doing, source } => Error::io(doing, &source),
+            snapshot::Error::Runtime(error) => error.into(),
+            snapshot::Error::UnmappedOwner { .. } => Error::new(Kind::Unsupported, message),
+            _ => Error::new(Kind::Invalid, message),
+        }
+    }
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Error {
+        let kind = match &error {
+            registry::Error::NotFound { .. } => Kind::NotFound,
+            registry::Error::Denied { .. } => Kind::Denied,
+            _ => Kind::Unavailable,
+        };
+        Error::new(kind, error.to_string())
+    }
+}
+
+impl From<solver::Failure> for Error {
+    fn from(failure: solver::Failure) -> Error {
+        let message = failure.to_string();
+        match failure {
+            solver::Failure::Store(error) => error.into(),
+            solver::Failure::Snapshot(error) => error.into(),
+            solver::Failure::Runtime(error) => error.into(),
+            solver::Failure::Io { doing, path, source } => {
+                Error::io(format_args!("{doing} {}", path.display()), &source)
+            }
+            solver::Failure::Unsupported(_) => Error::new(Kind::Unsupported, message),
+            solver::Failure::User(_) | solver::Failure::WrongLayer { .. } => {
+                Error::new(Kind::Invalid, message)
+            }
+            _ => Error::new(Kind::BuildFailed, message),
+        }
+    }
+}

@@ -9,5 +9,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A supervisor of containers is this program too; for one, this does not return.
+    runtime::init();
     cli::main()
 }

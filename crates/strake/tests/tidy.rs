@@ -19,7 +19,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("strake-snapshot", &["strake-oci", "strake-runtime"]),
     (
         "strake-solver",
-        &["strake-oci", "strake-graph", "strake-store", "strake-registry", "strake-runtime", "strake-snapshot"],
+        &[
+            "strake-oci",
+            "strake-graph",
+            "strake-store",
+            "strake-registry",
+            "strake-runtime",
+            "strake-snapshot",
+        ],
     ),
     (
         "strake-engine",

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use engine::container::{Control, Output, RunIo};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use runtime::signals::Signals;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 use crate::cli::CliError;
 
@@ -35,9 +35,11 @@ impl Attached {
         if tty {
             taken.push(SIGWINCH);
         }
-        let signals = Signals::take(&taken).map_err(|e| CliError::new(format!("cannot take signals: {e}")))?;
+        let signals =
+            Signals::take(&taken).map_err(|e| CliError::new(format!("cannot take signals: {e}")))?;
         let copy = || input.as_fd().try_clone_to_owned();
-        let stdin = stdin.then(copy).transpose().map_err(|e| CliError::new(format!("no standard input: {e}")))?;
+        let stdin =
+            stdin.then(copy).transpose().map_err(|e| CliError::new(format!("no standard input: {e}")))?;
         let saved = match tty && stdin.is_some() {
             true => tcgetattr(&input).ok(),
             false => None,
@@ -85,7 +87,7 @@ impl Drop for Attached {
 }
 
 fn print(stream: Output, bytes: &[u8]) -> io::Result<()> {
-    let write = |mut out: &mut dyn Write| out.write_all(bytes).and_then(|()| out.flush());
+    let write = |out: &mut dyn Write| out.write_all(bytes).and_then(|()| out.flush());
     match stream {
         Output::Stdout => write(&mut io::stdout().lock()),
         Output::Stderr => write(&mut io::stderr().lock()),

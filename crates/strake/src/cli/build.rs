@@ -12,7 +12,7 @@ use engine::{Events, Silent};
 use oci::{Platform, Reference};
 
 use crate::cli::progress::Plain;
-use crate::cli::{CliError, Global, Outcome, output, interrupt};
+use crate::cli::{CliError, Global, Outcome, interrupt, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -142,7 +142,10 @@ fn request(args: &Args) -> Result<BuildRequest, CliError> {
         secrets: args.secrets.iter().map(|secret| self::secret(secret)).collect::<Result<_, _>>()?,
         epoch: epoch(&args.build_args)?,
         jobs: args.jobs,
-        runtime: args.runtime.clone(),
+        runtime: match &args.runtime {
+            None => engine::build::RuntimeChoice::Embedded,
+            Some(path) => engine::build::RuntimeChoice::External(path.clone()),
+        },
         proxies: BTreeMap::new(),
     })
 }
@@ -159,7 +162,8 @@ fn build_args(given: &[String]) -> BTreeMap<String, String> {
 /// `SOURCE_DATE_EPOCH`: the build argument, or the environment's, as buildx passes it on.
 pub(crate) fn epoch(build_args: &[String]) -> Result<Option<i64>, CliError> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
-    let given = build_args.iter().rev().find_map(|arg| arg.strip_prefix(NAME)?.strip_prefix('=').map(str::to_owned));
+    let given =
+        build_args.iter().rev().find_map(|arg| arg.strip_prefix(NAME)?.strip_prefix('=').map(str::to_owned));
     let Some(text) = given.or_else(|| env::var(NAME).ok()).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };

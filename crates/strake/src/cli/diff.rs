@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use engine::diff::Change;
 
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{Global, Outcome, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-
 use crate::cli::save::to_file_or_stdout;
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{Global, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

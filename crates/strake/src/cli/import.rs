@@ -27,8 +27,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let source: Box<dyn Read> = match args.file.as_str() {
-        "-" => Box::new(io::stdin().lock()),
+    let source: Box<dyn Read + Send> = match args.file.as_str() {
+        "-" => Box::new(io::stdin()),
         path if path.starts_with("http://") || path.starts_with("https://") => {
             return Err(CliError::new("importing from a URL is not supported: download the file first"));
         }

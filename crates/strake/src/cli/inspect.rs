@@ -58,6 +58,28 @@ pub(crate) mod image {
     }
 }
 
+/// `container inspect`: the same for containers alone.
+pub(crate) mod container {
+    use super::{Global, Object, Outcome};
+
+    #[derive(Debug, clap::Args)]
+    pub(crate) struct Args {
+        /// Format output using a custom template: 'json' for one line of JSON, else a Go template
+        #[arg(short, long, value_name = "STRING")]
+        format: Option<String>,
+        /// Display total file sizes
+        #[arg(short, long)]
+        size: bool,
+        /// Names or IDs
+        #[arg(value_name = "CONTAINER", required = true)]
+        containers: Vec<String>,
+    }
+
+    pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+        super::print(global, Some(Object::Container), args.size, args.format.as_deref(), &args.containers)
+    }
+}
+
 /// What can be inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Object {
@@ -96,7 +118,7 @@ pub(crate) fn print(
         match &template {
             None => objects.push(object),
             Some(template) => {
-                let options = Options { schema: shape, ..Options::default() };
+                let options = Options { schema: shape, aliases: &[("ID", "Id")], ..Options::default() };
                 match template.render(&object, &options) {
                     Ok(line) => {
                         lines.push_str(&line);
@@ -127,11 +149,14 @@ pub(crate) fn print(
 fn find(engine: &Engine, only: Option<Object>, _size: bool, name: &str) -> Result<Value, Error> {
     match only {
         Some(Object::Image) => engine::inspect::image(engine, name),
-        Some(Object::Container) => Err(Error::not_found(format!("No such container: {name}"))),
-        None => match engine::inspect::image(engine, name) {
-            Err(error) if error.kind == Kind::NotFound => {
-                Err(Error::not_found(format!("No such object: {name}")))
-            }
+        Some(Object::Container) => engine::container::inspect(engine, name),
+        None => match engine::container::inspect(engine, name) {
+            Err(error) if error.kind == Kind::NotFound => match engine::inspect::image(engine, name) {
+                Err(error) if error.kind == Kind::NotFound => {
+                    Err(Error::not_found(format!("No such object: {name}")))
+                }
+                found => found,
+            },
             found => found,
         },
     }

@@ -20,14 +20,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let source: Box<dyn Read> = match &args.input {
+    let source: Box<dyn Read + Send> = match &args.input {
         Some(path) => Box::new(
             File::open(path).map_err(|e| CliError::new(format!("cannot open {}: {e}", path.display())))?,
         ),
         None if io::stdin().is_terminal() => {
-            return Err(CliError::new("requested load from stdin, but stdin is empty: redirect an archive or use -i"));
+            return Err(CliError::new(
+                "requested load from stdin, but stdin is empty: redirect an archive or use -i",
+            ));
         }
-        None => Box::new(io::stdin().lock()),
+        None => Box::new(io::stdin()),
     };
     let engine = global.engine_in_namespace()?;
     for loaded in load(&engine, source)? {

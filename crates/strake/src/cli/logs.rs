@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{CliError, Global, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -13,14 +13,34 @@ mod terminal;
 mod units;
 mod usage;
 
+mod attach;
+mod build;
 mod builder_prune;
+mod commit;
+mod completion;
 mod container_prune;
+mod cp;
+mod create;
+mod diff;
+mod export;
 mod history;
 mod image_prune;
 mod images;
+mod import;
 mod info;
 mod inspect;
+mod interrupt;
+mod load;
+mod logs;
+mod output;
+mod progress;
+mod ps;
+mod pull;
+mod rm;
 mod rmi;
+mod run;
+mod save;
+mod start;
 mod system_check;
 mod system_df;
 mod system_prune;
@@ -90,6 +110,36 @@ macro_rules! group {
 
 verbs! {
     Verb {
+        /// Build an image from a Dockerfile
+        Build => build,
+        /// Create and run a new container from an image
+        Run => run,
+        /// Create a new container
+        Create => create,
+        /// Start a stopped container and wait for its end
+        Start => start,
+        /// List containers
+        Ps => ps,
+        /// Remove one or more containers
+        Rm => rm,
+        /// Fetch the logs of a container
+        Logs => logs,
+        /// Copy files/folders between a container and the local filesystem
+        Cp => cp,
+        /// Inspect changes to files or directories on a container's filesystem
+        Diff => diff,
+        /// Create a new image from a container's changes
+        Commit => commit,
+        /// Export a container's filesystem as a tar archive
+        Export => export,
+        /// Download an image from a registry, or from an OCI layout
+        Pull => pull,
+        /// Save one or more images to a tar archive
+        Save => save,
+        /// Load an image from a tar archive or STDIN
+        Load => load,
+        /// Import the contents from a tarball to create a filesystem image
+        Import => import,
         /// List images
         Images => images,
         /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
@@ -102,6 +152,8 @@ verbs! {
         Inspect => inspect,
         /// Display system-wide information
         Info => info,
+        /// Generate the completion script for a shell
+        Completion => completion,
         /// Show the version
         Version => version,
         /// Manage builds
@@ -117,6 +169,8 @@ verbs! {
 
 verbs! {
     BuilderVerb {
+        /// Build an image from a Dockerfile
+        Build => build,
         /// Remove build cache
         Prune => builder_prune,
     }
@@ -124,6 +178,30 @@ verbs! {
 
 verbs! {
     ContainerVerb {
+        /// Create a new image from a container's changes
+        Commit => commit,
+        /// Copy files/folders between a container and the local filesystem
+        Cp => cp,
+        /// Create a new container
+        Create => create,
+        /// Inspect changes to files or directories on a container's filesystem
+        Diff => diff,
+        /// Export a container's filesystem as a tar archive
+        Export => export,
+        /// Display detailed information on one or more containers
+        Inspect => container_inspect,
+        /// Fetch the logs of a container
+        Logs => logs,
+        /// List containers
+        #[command(visible_alias = "list", alias = "ps")]
+        Ls => ps,
+        /// Remove one or more containers
+        #[command(visible_alias = "remove")]
+        Rm => rm,
+        /// Create and run a new container from an image
+        Run => run,
+        /// Start a stopped container and wait for its end
+        Start => start,
         /// Remove all stopped containers
         Prune => container_prune,
     }
@@ -131,6 +209,16 @@ verbs! {
 
 verbs! {
     ImageVerb {
+        /// Build an image from a Dockerfile
+        Build => build,
+        /// Import the contents from a tarball to create a filesystem image
+        Import => import,
+        /// Load an image from a tar archive or STDIN
+        Load => load,
+        /// Download an image from a registry, or from an OCI layout
+        Pull => pull,
+        /// Save one or more images to a tar archive
+        Save => save,
         /// Show the history of an image
         History => history,
         /// Display detailed information on one or more images
@@ -166,6 +254,7 @@ group!(container, ContainerVerb);
 group!(image, ImageVerb);
 group!(system, SystemVerb);
 
+use inspect::container as container_inspect;
 use inspect::image as image_inspect;
 
 /// Parses the command line, runs the verb, and tells of its failure.

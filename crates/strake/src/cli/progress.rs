@@ -63,7 +63,9 @@ impl State {
             }
             Step::Failed(elapsed) => {
                 self.flush(step, elapsed, text);
-                text.extend_from_slice(format!("#{step} ERROR after {:.1}s\n", elapsed.as_secs_f64()).as_bytes());
+                text.extend_from_slice(
+                    format!("#{step} ERROR after {:.1}s\n", elapsed.as_secs_f64()).as_bytes(),
+                );
             }
         }
     }

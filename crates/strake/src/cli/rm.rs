@@ -1,9 +1,6 @@
 //! `rm`: containers removed.
 
-use std::process::ExitCode;
-
-
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{Global, Outcome, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -12,7 +12,7 @@ use oci::Platform;
 
 use crate::cli::attach::Attached;
 use crate::cli::build::host_entry;
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{CliError, Global, Outcome};
 
 /// What `run` and `create` share.
 #[derive(Debug, clap::Args)]
@@ -114,10 +114,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     if let Some(path) = &args.cidfile
         && path.exists()
     {
-        return Err(CliError::new(format!("container ID file found, make sure the other container isn't running or delete {}", path.display())));
+        return Err(CliError::new(format!(
+            "container ID file found, make sure the other container isn't running or delete {}",
+            path.display()
+        )));
     }
     let engine = global.engine_in_namespace()?;
-    ensure_image(&args.container, &engine, global)?;
+    ensure_image(&args.container, &engine)?;
     let attached = Attached::new(request.tty, request.stdin)?;
     let ended = engine::run::run(&engine, &request, attached.io(), &|container| {
         if let Some(path) = &args.cidfile {
@@ -137,7 +140,7 @@ pub(crate) fn finish(_image: &str, ended: engine::container::Ended) -> Outcome {
 }
 
 /// Pulls the image where it is missing, or always, as asked.
-pub(crate) fn ensure_image(args: &ContainerArgs, engine: &engine::Engine, global: &Global) -> Result<(), CliError> {
+pub(crate) fn ensure_image(args: &ContainerArgs, engine: &engine::Engine) -> Result<(), CliError> {
     let here = engine.store.resolve(&args.image);
     let pull = match (args.pull.as_str(), &here) {
         ("always", _) => true,
@@ -184,7 +187,11 @@ pub(crate) fn request(args: &ContainerArgs) -> Result<CreateRequest, CliError> {
     for text in &args.tmpfs {
         let (target, options) = text.split_once(':').unwrap_or((text, ""));
         let options = options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
-        mounts.push(MountPoint { target: target.to_owned(), kind: MountKind::Tmpfs(options), read_only: false });
+        mounts.push(MountPoint {
+            target: target.to_owned(),
+            kind: MountKind::Tmpfs(options),
+            read_only: false,
+        });
     }
     Ok(CreateRequest {
         image: args.image.clone(),
@@ -291,7 +298,8 @@ fn mount(text: &str) -> Result<MountPoint, CliError> {
             _ => return Err(CliError::new(format!("invalid mount {text:?}: unexpected key {name:?}"))),
         }
     }
-    let target = target.ok_or_else(|| CliError::new(format!("invalid mount {text:?}: target is required")))?;
+    let target =
+        target.ok_or_else(|| CliError::new(format!("invalid mount {text:?}: target is required")))?;
     let kind = match (kind.as_str(), source) {
         ("bind", Some(source)) => {
             let source = absolute(&source, text)?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use engine::save::{Format, save};
 
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{CliError, Global, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,16 +33,19 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
 /// be no terminal.
 pub(crate) fn to_file_or_stdout(
     output: Option<&Path>,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError>,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let Some(path) = output else {
         if io::stdout().is_terminal() {
-            return Err(CliError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+            return Err(CliError::new(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            ));
         }
-        let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+        let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
         return write(&mut out);
     };
-    let failed = |doing: &str, error: io::Error| CliError::new(format!("cannot {doing} {}: {error}", path.display()));
+    let failed =
+        |doing: &str, error: io::Error| CliError::new(format!("cannot {doing} {}: {error}", path.display()));
     // A device or a pipe is written as it is: nothing can be renamed over it.
     if path.exists() && !path.is_file() {
         let file = File::create(path).map_err(|e| failed("open", e))?;

@@ -1,12 +1,10 @@
 //! `start`: a container that exists, run once more in the foreground.
 
-use std::process::ExitCode;
-
 use engine::container::Container;
 
 use crate::cli::attach::Attached;
 use crate::cli::run::finish;
-use crate::cli::{CliError, Global, Outcome, output};
+use crate::cli::{Global, Outcome, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -1,0 +1,16 @@
+//! Images in archives: Docker's (`docker save`) and the OCI image layout in a tar.
+//!
+//! What is written serves both: an OCI layout that also holds Docker's `manifest.json`, as Docker
+//! itself writes since version 25. What is read may be either, old or new.
+
+mod read;
+mod write;
+
+pub(crate) use read::{put, read, read_layout};
+pub use write::Format;
+pub(crate) use write::{Item, write};
+
+/// The largest JSON document that an archive may hold, in bytes.
+pub(crate) const DOCUMENT_LIMIT: u64 = 16 << 20;
+/// The most entries that an archive may have.
+pub(crate) const ENTRY_LIMIT: usize = 100_000;

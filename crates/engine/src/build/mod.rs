@@ -1,0 +1,162 @@
+//! `build`: a Dockerfile and a context become an image.
+//!
+//! One way, and the type changes at each step: request -> text -> `Dockerfile` -> `Graph` and config
+//! -> layers -> image. The image becomes visible by the last thing done: its references are set.
+
+mod context;
+mod export;
+mod observe;
+mod request;
+mod resolve;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use dockerfile::lower::{LowerOptions, Lowered, lower};
+use dockerfile::{Diagnostic, render};
+use oci::Platform;
+use solver::{Lazy, Session};
+
+pub(crate) use export::timestamp;
+pub use graph::Network;
+pub use runtime::RuntimeChoice;
+
+pub use request::{BuildRequest, BuildResult, ContextSource, DockerfileSource, SecretSource};
+
+use crate::build::context::Inputs;
+use crate::build::observe::{Steps, internal};
+use crate::build::resolve::Bases;
+use crate::{Engine, Error, Event, Events, Kind, Result};
+
+/// Builds an image.
+///
+/// `stream` is read where the request says that the context or the Dockerfile is a stream;
+/// `interrupted` stops the build when it is set.
+pub fn build(
+    engine: &Engine,
+    request: &BuildRequest,
+    stream: &mut (dyn std::io::Read + Send),
+    interrupted: &AtomicBool,
+    events: &dyn Events,
+) -> Result<BuildResult> {
+    let began = Instant::now();
+    let lease = engine.store.lease()?;
+    let steps = Steps::new(events);
+    let inputs = internal(&steps, "[internal] load build definition and context", || {
+        Inputs::load(engine, request, stream)
+    })?;
+    let parsed = dockerfile::parse(&inputs.dockerfile).map_err(|all| syntax(&inputs, &all))?;
+    for warning in &parsed.warnings {
+        events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
+    }
+    let platform = request.platform.clone().unwrap_or_else(Platform::host);
+    let mut bases = Bases { engine, request, steps: &steps, events };
+    let lowered = lower(&parsed.dockerfile, &options(request, &inputs, platform), &mut bases)
+        .map_err(|all| syntax(&inputs, &all))?;
+    for warning in &lowered.warnings {
+        events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
+    }
+    let solved = solve(engine, request, &inputs, &lowered, &steps, interrupted)?;
+    let (image, base) =
+        internal(&steps, "exporting to image", || export::export(engine, request, &lowered, solved.layers))?;
+    drop(lease);
+    let (cached, ran) = steps.counts();
+    Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
+}
+
+fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> LowerOptions {
+    LowerOptions {
+        target: request.target.clone(),
+        build_args: request.build_args.clone(),
+        platform,
+        implicit_platform: request.platform.is_none(),
+        build_platform: Platform::host(),
+        source: inputs.dockerfile.clone(),
+        labels: request.labels.clone(),
+        source_date_epoch: request.epoch,
+        no_cache: request.no_cache,
+        add_hosts: request.add_hosts.clone(),
+        created: export::timestamp(request.epoch),
+        proxies: request.proxies.clone(),
+        ..LowerOptions::default()
+    }
+}
+
+fn solve(
+    engine: &Engine,
+    request: &BuildRequest,
+    inputs: &Inputs,
+    lowered: &Lowered,
+    steps: &Steps<'_>,
+    interrupted: &AtomicBool,
+) -> Result<solver::Solved> {
+    let observer = steps.observe(&lowered.graph);
+    let secrets = context::GivenSecrets { given: &request.secrets, store: &engine.store };
+    let session = Session {
+        store: &engine.store,
+        mode: runtime::mode().unwrap_or(runtime::Mode::Root),
+        runtime: request.runtime.clone(),
+        contexts: inputs.contexts(&engine.store)?,
+        jobs: request.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        epoch: request.epoch,
+        network: request.network,
+        secrets: &secrets,
+        resolv_conf: engine.resolv_conf(),
+        observer: &observer,
+        interrupted,
+        lazy: Lazy::default(),
+    };
+    solver::solve(&lowered.graph, lowered.target, &session).map_err(|error| failed(inputs, lowered, error))
+}
+
+/// Errors of the Dockerfile, each with its line shown.
+fn syntax(inputs: &Inputs, all: &[Diagnostic]) -> Error {
+    let texts: Vec<String> = all.iter().map(|d| render(d, &inputs.name, &inputs.dockerfile)).collect();
+    Error::new(Kind::Invalid, format!("failed to read the Dockerfile\n{}", texts.join("\n")))
+}
+
+/// A failed step, with its Dockerfile lines shown.
+fn failed(inputs: &Inputs, lowered: &Lowered, error: solver::Error) -> Error {
+    let mut message = String::new();
+    if let Some(vertex) = error.vertex.map(|id| lowered.graph.vertex(id)) {
+        message = format!("failed to solve: {}: {}", vertex.name, error.failure);
+        if let solver::Failure::Exit { tail, .. } = &error.failure {
+            let tail = String::from_utf8_lossy(tail);
+            message.push_str(&format!("\n------\n > {}:\n{}\n------", vertex.name, last_lines(&tail, 20)));
+        }
+        if let Some(location) = vertex.location {
+            message.push('\n');
+            message.push_str(&excerpt(inputs, location));
+        }
+    } else {
+        message.push_str(&format!("failed to solve: {}", error.failure));
+    }
+    let kind = match &error.failure {
+        solver::Failure::Unsupported(_) => Kind::Unsupported,
+        _ => Kind::BuildFailed,
+    };
+    Error::new(kind, message)
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// The lines of the Dockerfile around `location`, in BuildKit's layout: `>>>` marks the step.
+fn excerpt(inputs: &Inputs, location: graph::Location) -> String {
+    const AROUND: u32 = 2;
+    const MOST: u32 = 12;
+    let text = String::from_utf8_lossy(&inputs.dockerfile);
+    let end = location.end_line.min(location.line + MOST);
+    let first = location.line.saturating_sub(AROUND).max(1);
+    let mut out = format!("{}:{}\n--------------------\n", inputs.name, location.line);
+    for (number, line) in (1u32..).zip(text.lines()) {
+        if number >= first && number <= end + AROUND {
+            let mark = if number >= location.line && number <= end { ">>>" } else { "   " };
+            out.push_str(&format!("{number:4} | {mark} {line}\n"));
+        }
+    }
+    out.push_str("--------------------");
+    out
+}

@@ -1,0 +1,101 @@
+//! What a build is asked for, and what it gives.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci::{Digest, ImageId, Platform, Reference};
+
+/// What `build` is asked to do. Paths are on the host.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The files that COPY and ADD see.
+    pub context: ContextSource,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// The stage to build; `None`: the last.
+    pub target: Option<String>,
+    /// `--build-arg`, by name.
+    pub build_args: BTreeMap<String, String>,
+    /// Names the image gets.
+    pub tags: Vec<Reference>,
+    /// `--label`, by name.
+    pub labels: BTreeMap<String, String>,
+    /// Run every step, whatever is cached.
+    pub no_cache: bool,
+    /// Look base images up at their registry even where they are in the store.
+    pub pull: bool,
+    /// What the image is to run on; `None`: this machine.
+    pub platform: Option<Platform>,
+    /// Network of RUN steps that ask for none.
+    pub network: graph::Network,
+    /// `name` and `address` pairs for `/etc/hosts` of RUN steps.
+    pub add_hosts: Vec<(String, String)>,
+    /// Secrets that RUN steps may mount, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Seconds since 1970: the time of everything made (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<i64>,
+    /// Steps at work at once; `None`: as many as there are cores.
+    pub jobs: Option<usize>,
+    /// The runtime that steps run in.
+    pub runtime: runtime::RuntimeChoice,
+    /// `HTTP_PROXY` and its like of the host, passed to RUN steps and kept out of keys and history.
+    pub proxies: BTreeMap<String, String>,
+}
+
+/// Where the build context is.
+#[derive(Debug, Clone)]
+pub enum ContextSource {
+    /// A directory, read in place.
+    Directory(PathBuf),
+    /// A tar archive, compressed or not, on an open file that need not be seekable; or a
+    /// Dockerfile alone. Which of the two is seen from its first bytes.
+    Stream,
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Clone)]
+pub enum DockerfileSource {
+    /// `Dockerfile` in the context.
+    Default,
+    /// This file: below the context where it is a stream, else on the host.
+    Path(PathBuf),
+    /// Standard input.
+    Stream,
+}
+
+/// Where a secret's bytes are.
+#[derive(Clone)]
+pub enum SecretSource {
+    /// A file on the host, read when a step mounts it.
+    File(PathBuf),
+    /// The bytes themselves (from an environment variable).
+    Value(Vec<u8>),
+}
+
+impl std::fmt::Debug for SecretSource {
+    /// Never the bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecretSource::File(path) => f.debug_tuple("File").field(path).finish(),
+            SecretSource::Value(_) => f.write_str("Value(…)"),
+        }
+    }
+}
+
+/// What a build made.
+#[derive(Debug, Clone)]
+pub struct BuildResult {
+    /// The image.
+    pub image: ImageId,
+    /// The names it got.
+    pub references: Vec<Reference>,
+    /// Digest of the manifest of its base image, where known.
+    pub base: Option<(String, Option<Digest>)>,
+    /// How many steps an earlier result stood for, and how many were run.
+    pub cached: usize,
+    /// How many steps were run.
+    pub ran: usize,
+    /// Time it all took.
+    pub elapsed: Duration,
+}

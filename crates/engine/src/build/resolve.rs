@@ -1,0 +1,93 @@
+//! What the front end asks: which image is this name?
+
+use dockerfile::lower::{ConfigResolver, ResolvedImage};
+use oci::{ImageId, Platform, Reference};
+use registry::Options;
+use store::ResolveError;
+
+use crate::build::observe::{Steps, internal};
+use crate::build::request::BuildRequest;
+use crate::pull::{PullSource, pull};
+use crate::{Engine, Error, Events, Result};
+
+/// Base images: those of the store first, without any connection; else, or with `--pull`, a registry.
+pub(crate) struct Bases<'a> {
+    pub engine: &'a Engine,
+    pub request: &'a BuildRequest,
+    pub steps: &'a Steps<'a>,
+    pub events: &'a dyn Events,
+}
+
+impl ConfigResolver for Bases<'_> {
+    fn resolve(&mut self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage, String> {
+        self.find(reference, platform).map_err(|error| {
+            let mut text = error.message;
+            for hint in error.hints {
+                text.push_str("; ");
+                text.push_str(&hint);
+            }
+            text
+        })
+    }
+}
+
+impl Bases<'_> {
+    fn find(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
+        let here = self.in_store(reference)?;
+        if let Some(id) = &here
+            && !self.request.pull
+        {
+            let found = self.resolved(reference, id)?;
+            if found.config.platform().matches(platform) {
+                return Ok(found);
+            }
+            let other = found.config.platform();
+            return self.fetch(reference, platform).map_err(|error| {
+                Error::not_found(format!(
+                    "{} in the store is for {other}, not for {platform}, and it could not be pulled: {}",
+                    reference.familiar(),
+                    error.message
+                ))
+            });
+        }
+        match (self.fetch(reference, platform), here) {
+            (Ok(found), _) => Ok(found),
+            (Err(error), Some(_)) => Err(error.hint("without --pull the image in the store is used")),
+            (Err(error), None) => Err(error.hint(
+                "images that are in the store are found without a registry: strake images lists them, strake load and strake import add to them",
+            )),
+        }
+    }
+
+    /// The image of that name here. A name with tag and digest means the digest.
+    fn in_store(&self, reference: &Reference) -> Result<Option<ImageId>> {
+        match self.engine.store.resolve(&reference.familiar()) {
+            Ok(id) => Ok(Some(id)),
+            Err(ResolveError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn fetch(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
+        let name = format!("[internal] load metadata for {reference}");
+        let source = PullSource::Registry(reference.clone());
+        let pulled = internal(self.steps, &name, || {
+            pull(self.engine, &source, platform, &Options::default(), self.events)
+        })?;
+        let one = pulled.first().ok_or_else(|| Error::internal("a pull without a result"))?;
+        let mut found = self.resolved(reference, &one.image)?;
+        found.digest = one.digest.clone().or(found.digest);
+        Ok(found)
+    }
+
+    fn resolved(&self, reference: &Reference, id: &ImageId) -> Result<ResolvedImage> {
+        let image = self.engine.image(id)?;
+        let digest = image.meta.index.clone().or(image.meta.manifest.clone());
+        Ok(ResolvedImage {
+            image_id: id.clone(),
+            config: image.config.value,
+            digest,
+            reference: reference.clone(),
+        })
+    }
+}

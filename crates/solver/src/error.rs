@@ -1,0 +1,99 @@
+//! Why a graph could not be solved.
+
+use std::io;
+use std::path::PathBuf;
+
+use graph::VertexId;
+
+/// A failed solve: which vertex, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{failure}")]
+pub struct Error {
+    /// The vertex that failed; `None` where none had begun.
+    pub vertex: Option<VertexId>,
+    /// Why.
+    #[source]
+    pub failure: Failure,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The process of a step ended with another code than 0.
+    #[error("process {command:?} did not complete successfully: exit code: {code}")]
+    Exit {
+        /// The command, as one line.
+        command: String,
+        /// Exit code; 128 + n for signal n.
+        code: i32,
+        /// The end of what it printed.
+        tail: Vec<u8>,
+    },
+    /// The process of a step could not be started.
+    #[error("process {command:?} could not be started: {message}")]
+    Start {
+        /// The command, as one line.
+        command: String,
+        /// Why.
+        message: String,
+    },
+    /// The build was interrupted.
+    #[error("the build was interrupted")]
+    Interrupted,
+    /// A user or group name that the image does not have.
+    #[error(transparent)]
+    User(#[from] crate::user::Error),
+    /// A copy that could not be done.
+    #[error(transparent)]
+    File(#[from] crate::file::Error),
+    /// A secret that was not given.
+    #[error(
+        "secret {0:?} is required by this step and was not given: pass --secret id={0},src=FILE or id={0},env=NAME"
+    )]
+    Secret(String),
+    /// Something this version does not do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A layer that is neither unpacked nor held as a blob.
+    #[error("layer {0} is not in the store: pull its image again")]
+    MissingLayer(oci::DiffId),
+    /// A layer whose content is not what its image says.
+    #[error(
+        "the layer that should be {wanted} unpacked as {found}: the blob {blob} is not what its image says"
+    )]
+    WrongLayer {
+        /// The blob that was unpacked.
+        blob: oci::Digest,
+        /// The DiffID that the image names.
+        wanted: oci::DiffId,
+        /// The DiffID of what came out.
+        found: oci::DiffId,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The file trees.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
+    /// Namespaces, mounts and processes.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// A file of strake's own.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done: `write`, `open`, …
+        doing: &'static str,
+        /// Path on the host.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// An I/O failure on a path of the host.
+    pub fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Failure {
+        let path = path.into();
+        move |source| Failure::Io { doing, path, source }
+    }
+}

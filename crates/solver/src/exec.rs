@@ -1,0 +1,211 @@
+//! RUN: a process in a container on the base's layers; what it writes becomes a layer.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use graph::{Exec, Network, Security};
+use runtime::spec::{self, NamespaceKind, Spec};
+use runtime::{Container, RootFs, Source, Stdio};
+use snapshot::DiffOptions;
+use store::PendingSnapshot;
+
+use crate::error::Failure;
+use crate::mounts;
+use crate::output::{self, Stream, Tail};
+use crate::session::StepEvent;
+use crate::step::{Made, Step};
+use crate::unpack;
+use crate::user::{self, User};
+
+const SIGKILL: i32 = 9;
+/// Host name in steps, as BuildKit has it.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// Bytes read of an image's `/etc/passwd` and `/etc/group`.
+const DATABASE_LIMIT: u64 = 16 << 20;
+
+/// The network a step gets.
+pub(crate) fn network(asked: Network, session: Network) -> Network {
+    match (asked, session) {
+        (Network::Default, Network::Default) => Network::Host,
+        (Network::Default, other) => other,
+        (asked, _) => asked,
+    }
+}
+
+/// Runs the step; what it wrote is the layer.
+pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
+    let session = step.session;
+    unpack(session.store, &step.base.layers)?;
+    let lowers = session.store.lowers(&step.base.layers)?;
+    let pending = session.store.begin_snapshot()?;
+    let view = snapshot::View::open(&lowers)?;
+    let user = find_user(&view, &exec.user)?;
+    drop(view);
+    let mut sources = Vec::new();
+    let spec = spec(step, exec, &user, &pending, &mut sources)?;
+    let container = Container {
+        id: container_id(&pending),
+        spec,
+        rootfs: RootFs {
+            lowers,
+            upper: Some((pending.fs().to_owned(), pending.work().to_owned())),
+            read_only: false,
+        },
+        runtime: session.runtime.clone(),
+        record_owners: session.mode == runtime::Mode::SingleId,
+        init: false,
+        sources,
+    };
+    let exit = carry_out(step, exec, &container)?;
+    if exit.code != 0 {
+        return Err(exit.failure);
+    }
+    snapshot::normalize(pending.fs(), session.epoch)?;
+    let stat = snapshot::diff(pending.fs(), io::sink(), &DiffOptions::default())?;
+    Ok(Made { pending, stat })
+}
+
+struct Ended {
+    code: i32,
+    failure: Failure,
+    owners: Vec<runtime::owners::OwnerRecord>,
+}
+
+fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ended, Failure> {
+    let session = step.session;
+    let pipe = || io::pipe().map_err(Failure::io("open", "a pipe for the step's output"));
+    let (out_reader, out_writer) = pipe()?;
+    let (err_reader, err_writer) = pipe()?;
+    let supervisor = session.supervisor()?;
+    let stdio = Stdio::Pipes { stdin: None, stdout: out_writer.into(), stderr: err_writer.into() };
+    let mut running = supervisor.run(container, stdio)?;
+    let tail = Tail::default();
+    let emit = |stream: Stream, bytes: &[u8]| {
+        session.observer.step(step.id, StepEvent::Output(stream, bytes));
+    };
+    let ended = AtomicBool::new(false);
+    let handle = running.signaller();
+    let exit = std::thread::scope(|scope| {
+        let out = scope.spawn(|| output::pump(out_reader.into(), Stream::Stdout, &tail, &emit));
+        let err = scope.spawn(|| output::pump(err_reader.into(), Stream::Stderr, &tail, &emit));
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                if session.is_interrupted() {
+                    handle.signal(SIGKILL);
+                    return;
+                }
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        let exit = running.wait();
+        ended.store(true, Ordering::Relaxed);
+        // A process that outlived pid 1 is gone with its namespace, so the pipes end.
+        let pumped = out.join().and_then(|o| err.join().map(|e| o.and(e)));
+        match pumped {
+            Ok(Ok(())) => exit.map_err(Failure::from),
+            Ok(Err(error)) => Err(Failure::io("read", "the step's output")(error)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
+    if session.is_interrupted() {
+        return Err(Failure::Interrupted);
+    }
+    let command = exec.args.join(" ");
+    let failure = match exit.error {
+        Some(message) => Failure::Start { command, message },
+        None => Failure::Exit { command, code: exit.code, tail: tail.into_bytes() },
+    };
+    Ok(Ended { code: exit.code, failure, owners: exit.owners })
+}
+
+/// The runtime spec of a step: Docker's defaults, with what the step asks for.
+fn spec(
+    step: &Step<'_>,
+    exec: &Exec,
+    user: &User,
+    pending: &PendingSnapshot,
+    sources: &mut Vec<Source>,
+) -> Result<Spec, Failure> {
+    let session = step.session;
+    let mut spec = spec::docker_default(session.mode);
+    spec.process.args = exec.args.clone();
+    spec.process.env = exec.env.clone();
+    for variable in &exec.proxy_env {
+        let name = variable.split('=').next();
+        spec.process.env.retain(|known| known.split('=').next() != name);
+        spec.process.env.push(variable.clone());
+    }
+    if !exec.env.iter().any(|v| v.starts_with("HOME=")) {
+        spec.process.env.push(format!("HOME={}", user.home));
+    }
+    spec.process.cwd = exec.cwd.clone();
+    spec.process.user =
+        spec::User { uid: user.uid, gid: user.gid, umask: None, additional_gids: user.groups.clone() };
+    let hostname = if exec.hostname.is_empty() { HOSTNAME } else { &exec.hostname };
+    spec.hostname = Some(hostname.to_owned());
+    if network(exec.network, session.network) == Network::None {
+        spec.linux.set_namespace(NamespaceKind::Network, true);
+    }
+    if exec.security == Security::Insecure {
+        spec.make_privileged();
+    }
+    let files = session.scratch()?.join(container_id(pending));
+    fs::create_dir_all(&files).map_err(Failure::io("create", &files))?;
+    let hosts = hosts_file(hostname, &exec.extra_hosts);
+    for (name, target, content, mode) in [
+        ("resolv.conf", "/etc/resolv.conf", session.resolv_conf.as_slice(), 0o644),
+        ("hosts", "/etc/hosts", hosts.as_bytes(), 0o644),
+    ] {
+        spec.mounts.push(bind_file(&files.join(name), content, mode, target)?);
+    }
+    for (number, file) in exec.files.iter().enumerate() {
+        let path = files.join(format!("file{number}"));
+        spec.mounts.push(bind_file(&path, file.data.as_bytes(), file.mode, &file.path)?);
+    }
+    mounts::add(step, exec, &mut spec, sources, &files)?;
+    Ok(spec)
+}
+
+/// Writes `content` to `path` on the host and binds it read-only to `target` in the container.
+pub fn bind_file(path: &Path, content: &[u8], mode: u32, target: &str) -> Result<spec::Mount, Failure> {
+    fs::write(path, content).map_err(Failure::io("write", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Failure::io("chmod", path))?;
+    Ok(spec::Mount::bind(path, target, true))
+}
+
+/// `/etc/hosts` of a container.
+pub fn hosts_file(hostname: &str, extra: &[(String, String)]) -> String {
+    let mut text = String::from(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
+    text.push_str(&format!("127.0.0.1\t{hostname}\n"));
+    for (name, address) in extra {
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    text
+}
+
+/// Looks a user up in the image that `view` shows.
+pub fn find_user(view: &snapshot::View, spec: &str) -> Result<User, Failure> {
+    let read = |path: &'static str| -> Result<String, Failure> {
+        if view.stat(path.as_bytes())?.is_none() {
+            return Ok(String::new());
+        }
+        let mut bytes = Vec::new();
+        let file = view.open_file(path.as_bytes())?;
+        file.take(DATABASE_LIMIT).read_to_end(&mut bytes).map_err(Failure::io("read", path))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok(user::lookup(spec, &read("/etc/passwd")?, &read("/etc/group")?)?)
+}
+
+/// A name for the container: that of the directory its layer is made in.
+fn container_id(pending: &PendingSnapshot) -> String {
+    let name = pending.dir().file_name().unwrap_or_default();
+    format!("build-{}", name.to_string_lossy())
+}

@@ -1,0 +1,56 @@
+//! `COPY --link`: layers made on nothing, put on top of another stack.
+//!
+//! A layer's DiffID is that of its content, whatever is below it, so the layer keeps it; only the
+//! snapshot, which is known by the ChainID of the whole stack, is made anew.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use oci::{ChainId, DiffId};
+use snapshot::{DiffOptions, LayerStat};
+
+use crate::error::Failure;
+use crate::session::Session;
+use crate::step::Stack;
+use crate::unpack::{options, row, unpack};
+
+/// Puts `layer`, the one layer of `from`, on `base`.
+pub(crate) fn restack(
+    session: &Session<'_>,
+    base: &Stack,
+    from: &Stack,
+    layer: &DiffId,
+) -> Result<Stack, Failure> {
+    let stack = base.with(layer.clone());
+    let chain = ChainId::extend(base.chain.as_ref(), layer);
+    if session.store.snapshot(&chain)?.is_some() {
+        return Ok(stack);
+    }
+    unpack(session.store, &base.layers)?;
+    let at = from.layers.iter().position(|l| l == layer).expect("because the layer is one of the stack's");
+    let Some(made) = ChainId::of(&from.layers[..=at]) else {
+        return Ok(stack);
+    };
+    let source = session.store.snapshot_dir(&made);
+    let pending = session.store.begin_snapshot()?;
+    let stat = clone_layer(&source, pending.fs(), session.store.lowers(&base.layers)?)?;
+    session.store.commit_snapshot(pending, base.chain.as_ref(), &row(&stat))?;
+    Ok(stack)
+}
+
+/// Copies the layer directory `source` to the empty one `dest`, on `lowers` (topmost first). All paths are
+/// on the host.
+pub fn clone_layer(source: &Path, dest: &Path, lowers: Vec<PathBuf>) -> Result<LayerStat, Failure> {
+    let (reader, mut writer) = io::pipe().map_err(Failure::io("open", "a pipe between two layers"))?;
+    thread::scope(|scope| {
+        let diff = scope.spawn(move || snapshot::diff(source, &mut writer, &DiffOptions::default()));
+        let applied = snapshot::apply(reader, dest, &options(lowers));
+        match diff.join() {
+            Ok(Ok(_)) => Ok(applied?.stat),
+            // The reader's error, if any, is only the echo of the writer's.
+            Ok(Err(error)) => Err(error.into()),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
