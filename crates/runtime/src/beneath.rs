@@ -29,7 +29,8 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: impl Arg, flags: OFlags, mode: M
     resolve(root, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
-/// As [`open_in_root`], but a link anywhere on the way is an error (`ELOOP`), also as the last part.
+/// As [`open_in_root`], but a link anywhere on the way is an error (`ELOOP`), also as the last part (unless that is
+/// what is asked for, by `O_PATH | O_NOFOLLOW`).
 pub fn open_without_links(
     root: BorrowedFd<'_>,
     path: impl Arg,

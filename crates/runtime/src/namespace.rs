@@ -49,7 +49,6 @@ pub fn why_single() -> Option<&'static str> {
 }
 
 /// Tells a process that was started inside the namespaces by one that had entered them (the supervisor).
-#[allow(dead_code)] // FIXME: waits for the supervisor
 pub(crate) fn assume_entered() -> Result<Mode, Error> {
     let mode = present_mode()?;
     Ok(*MODE.get_or_init(|| mode))

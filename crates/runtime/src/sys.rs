@@ -52,12 +52,18 @@ pub(crate) unsafe fn clone3(flags: u64) -> io::Result<Option<Child>> {
     };
     // SAFETY: `args` is a valid clone_args of the size given, and `pidfd` outlives the call; the child's restrictions
     // are the caller's promise.
-    let rc = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    let mut rc = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    if rc == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+        // Docker's and podman's seccomp profiles have no clone3, as a filter cannot see its flags.
+        let flags = args.flags | args.exit_signal;
+        // SAFETY: as above; clone(2) puts the pidfd where its third argument points, and the rest is unused.
+        rc = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    }
     match rc {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => {
-            let pid = Pid::from_raw(pid as i32).expect("because clone3 returned a positive pid");
+            let pid = Pid::from_raw(pid as i32).expect("because a clone's pid is positive");
             // SAFETY: CLONE_PIDFD made the kernel store a new descriptor, ours alone, there.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Some(Child { pid, pidfd }))
@@ -122,7 +128,8 @@ pub(crate) struct MountAttr {
     pub(crate) clear: u64,
     /// `MS_PRIVATE`, `MS_SLAVE`… or 0 to leave it.
     pub(crate) propagation: u64,
-    userns_fd: u64,
+    /// For id-mapped mounts, which we do not make.
+    pub(crate) userns_fd: u64,
 }
 
 impl MountAttr {
@@ -153,22 +160,28 @@ pub(crate) fn mount_setattr(fd: impl AsFd, recursive: bool, attr: &MountAttr) ->
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Adds a seccomp filter to this thread; with `listener`, returns the descriptor on which `SECCOMP_RET_USER_NOTIF`
-/// questions arrive. Needs `no_new_privs` or CAP_SYS_ADMIN in the user namespace.
-pub(crate) fn seccomp_filter(program: &[libc::sock_filter], listener: bool) -> io::Result<Option<OwnedFd>> {
+/// Adds a seccomp filter to this thread, and returns the descriptor on which its `SECCOMP_RET_USER_NOTIF` questions
+/// arrive. Needs `no_new_privs` or CAP_SYS_ADMIN in the user namespace; `EBUSY` if a filter before has a listener.
+pub(crate) fn seccomp_listener(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
     let len = u16::try_from(program.len())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "seccomp program too long"))?;
     // The kernel only reads through this pointer, whose type it shares with its writing calls.
     let fprog = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    let flags = if listener { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
-    // SAFETY: `fprog` describes exactly `program`, which outlives the call, and the kernel checks its instructions.
-    let rc =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
-    match rc {
-        -1 => Err(io::Error::last_os_error()),
-        // SAFETY: with NEW_LISTENER, success is a new descriptor, ours alone.
-        fd if listener => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })),
-        _ => Ok(None),
+    let load = |flags: libc::c_ulong| {
+        // SAFETY: `fprog` describes exactly `program`, which outlives the call, and the kernel checks its instructions.
+        match unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const fprog)
+        } {
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: with NEW_LISTENER, success is a new descriptor, ours alone.
+            fd => Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }),
+        }
+    };
+    // Lets only a fatal signal take back a question being answered, where it would else be asked again (Linux 5.19).
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    match load(listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => load(listener),
+        done => done,
     }
 }
 
@@ -281,4 +294,39 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
         0 => Ok(None),
         pid => Ok(Some(Pid::from_raw(pid).expect("because fork returned a positive pid"))),
     }
+}
+
+/// Holds back every signal that can be, for good.
+pub(crate) fn block_signals() -> io::Result<()> {
+    // SAFETY: all zero is a valid sigset_t, to be overwritten.
+    let mut all: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the set is a live object; the old one is not asked for.
+    let rc = unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut())
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor of this process but these.
+///
+/// # Safety
+/// Whatever else owns a descriptor must never be used or dropped again: for a forked child that ends in
+/// [`exit_now`].
+pub(crate) unsafe fn close_all_but(mut kept: Vec<RawFd>) -> io::Result<()> {
+    kept.sort_unstable();
+    let mut first: libc::c_uint = 0;
+    let close = |first: libc::c_uint, last: libc::c_uint| {
+        // SAFETY: closing is the caller's promise to be right.
+        let rc = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    for fd in kept {
+        let fd = fd.unsigned_abs();
+        if fd > first {
+            close(first, fd - 1)?;
+        }
+        first = fd + 1;
+    }
+    close(first, libc::c_uint::MAX)
 }

@@ -10,6 +10,7 @@ mod cases;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 /// On whose behalf a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,13 +129,29 @@ fn run(title: &str, who: Who) -> bool {
         }
     }
     let before = mounts();
-    let ok = command.status().expect("the case's process").success();
+    let ok = finish(command.process_group(0).spawn().expect("the case's process"));
     let after = mounts();
     let same = before == after;
     if !same {
         println!("{title} left mounts behind:\n{after}");
     }
     ok && same
+}
+
+/// Waits, but not for ever: what hangs is killed with its children.
+fn finish(mut child: std::process::Child) -> bool {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("the case's process") {
+            return status.success();
+        }
+        if start.elapsed() > Duration::from_secs(60) {
+            println!("killed after a minute");
+            let group = rustix::process::Pid::from_child(&child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn mounts() -> String {

@@ -6,8 +6,9 @@ use crate::Case;
 
 mod namespace;
 mod overlay;
+mod owners;
 
-pub const CASES: &[&[Case]] = &[namespace::CASES, overlay::CASES];
+pub const CASES: &[&[Case]] = &[namespace::CASES, overlay::CASES, owners::CASES];
 
 /// A directory of this process's own, removed with all in it.
 pub struct Scratch(pub PathBuf);
