@@ -77,13 +77,13 @@ macro_rules! verbs {
         $(#[$table_attribute])*
         #[derive(Debug, Subcommand)]
         enum $table {
-            $($(#[$attribute])* $variant($module::Args),)*
+            $($(#[$attribute])* $variant(Box<$module::Args>),)*
         }
 
         impl $table {
             fn run(self, global: &Global) -> Outcome {
                 match self {
-                    $($table::$variant(args) => $module::run(args, global),)*
+                    $($table::$variant(args) => $module::run(*args, global),)*
                 }
             }
         }

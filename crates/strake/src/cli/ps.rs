@@ -28,7 +28,8 @@ pub(crate) struct Args {
 
 const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
-const ROWS: Rows<'_> = Rows {
+/// The fields of a container in lists.
+pub(crate) const ROWS: Rows<'_> = Rows {
     kind: "container",
     headers: &[
         ("ID", "CONTAINER ID"),
@@ -56,7 +57,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(container: &Container, short: bool) -> Value {
+/// A line's fields.
+pub(crate) fn row(container: &Container, short: bool) -> Value {
     let state = &container.state;
     let created = container.record.created / 1_000_000_000;
     let mut command = state.run.args().join(" ");

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use engine::df::{CacheUsage, ContainerUsage, DiskUsage};
+use engine::container::Container;
+use engine::df::{CacheUsage, DiskUsage};
 use serde_json::{Value, json};
 
 use crate::cli::format::{self, Format, Rows};
-use crate::cli::{CliError, Global, Outcome, images, units};
+use crate::cli::{CliError, Global, Outcome, images, ps, units};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -53,23 +54,7 @@ const CACHE_ROWS: Rows<'_> = Rows {
 };
 
 const IMAGE_TABLE: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
-const CONTAINER_TABLE: &str =
-    "{{.ID}}\t{{.Image}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
-
-/// The fields of a container here.
-const CONTAINER_ROWS: Rows<'_> = Rows {
-    kind: "container",
-    headers: &[
-        ("ID", "CONTAINER ID"),
-        ("Image", "IMAGE"),
-        ("LocalVolumes", "LOCAL VOLUMES"),
-        ("Size", "SIZE"),
-        ("RunningFor", "CREATED"),
-        ("Status", "STATUS"),
-        ("Names", "NAMES"),
-    ],
-    methods: &[],
-};
+const CONTAINER_TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let found = engine::df::df(&global.engine_unswept()?)?;
@@ -136,7 +121,7 @@ fn verbose(args: &Args, found: &DiskUsage) -> Outcome {
     let table = matches!(args.format.as_deref(), None | Some("table"));
     let images: Vec<Value> = found.images.iter().map(|image| image_row(found, image, table)).collect();
     let containers: Vec<Value> =
-        found.usage.containers.iter().map(|usage| container_row(usage, table)).collect();
+        found.containers.iter().map(|(container, size)| container_row(container, *size, table)).collect();
     let cache: Vec<Value> = found.usage.cache.iter().map(|usage| cache_row(usage, table)).collect();
     let mut out = io::stdout().lock();
     if !table {
@@ -153,7 +138,14 @@ fn verbose(args: &Args, found: &DiskUsage) -> Outcome {
         Ok(())
     };
     section("Images space usage:", IMAGE_TABLE, &images::ROWS, &images)?;
-    section("Containers space usage:", CONTAINER_TABLE, &CONTAINER_ROWS, &containers)?;
+    let headers: Vec<_> = ps::ROWS
+        .headers
+        .iter()
+        .copied()
+        .chain([("LocalVolumes", "LOCAL VOLUMES"), ("Size", "SIZE")])
+        .collect();
+    let container_rows = Rows { headers: &headers, ..ps::ROWS };
+    section("Containers space usage:", CONTAINER_TABLE, &container_rows, &containers)?;
     let volumes = Rows {
         kind: "volume",
         headers: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
@@ -172,18 +164,11 @@ fn image_row(found: &DiskUsage, image: &engine::images::ImageSummary, short: boo
     images::row(image, &images::first_name(image), short, shares.map(|usage| (usage.shared, usage.unique)))
 }
 
-fn container_row(usage: &ContainerUsage, short: bool) -> Value {
-    let record = &usage.record;
-    let (id, image) = (&record.id, record.image.to_string());
-    format::row([
-        ("ID", json!(if short { units::short_id(id) } else { id })),
-        ("Image", json!(if short { units::short_id(&image) } else { &image })),
-        ("LocalVolumes", json!("0")),
-        ("Size", json!(units::size3(usage.size))),
-        ("RunningFor", json!(units::ago(record.created / 1_000_000_000))),
-        ("Status", json!(if usage.running { "Up" } else { "Exited" })),
-        ("Names", json!(record.name)),
-    ])
+fn container_row(container: &Container, size: u64, short: bool) -> Value {
+    let mut row = ps::row(container, short);
+    row["LocalVolumes"] = json!("0");
+    row["Size"] = json!(units::size3(size));
+    row
 }
 
 fn cache_row(usage: &CacheUsage, short: bool) -> Value {

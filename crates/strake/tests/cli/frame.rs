@@ -76,3 +76,11 @@ fn a_store_of_the_future_is_refused() {
     std::fs::write(store.root().join("version"), "999\n").unwrap();
     assert!(store.fails(1, &["images"]).contains("use a newer strake"));
 }
+
+#[test]
+fn shells_complete_it() {
+    let store = TestStore::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(store.ok(&["completion", shell]).contains("strake"), "{shell}");
+    }
+}
