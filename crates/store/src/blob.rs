@@ -162,7 +162,7 @@ impl BlobWriter {
         if self.store.keep_blob(&self.holding, &digest, size)? {
             return Ok((digest, size));
         }
-        self.holding.write(|tx, used| {
+        let done = self.holding.write(|tx, used| {
             used.push((Kind::Blob, digest.to_string()));
             if self.store.is_whole(tx, &digest, size)? {
                 return Ok(());
@@ -174,7 +174,8 @@ impl BlobWriter {
             // Replaces what a dead process left there, or a damaged file.
             let to = self.store.blob_path(&digest);
             fs::rename(&self.path, &to).map_err(io_fault("cannot create", &to))
-        })?;
+        });
+        self.store.undo_on_error(&self.holding, &format!("{BLOBS}/{}", digest.hex()), done)?;
         Ok((digest, size))
     }
 }

@@ -17,9 +17,7 @@ use crate::collect::has_row;
 use crate::db::{Sql, parse};
 use crate::image::all_images;
 use crate::lease::{is_live, owner};
-use crate::schema::{
-    BLOBS, CONTAINERS, DIRS, ENTRIES, LEASES, RESERVE, SNAPSHOTS, TMP, WORK, make_dirs, make_reserve,
-};
+use crate::schema::{BLOBS, CONTAINERS, DIRS, ENTRIES, LEASES, SNAPSHOTS, TMP, WORK, make_dirs};
 use crate::snapshot::all_snapshots;
 use crate::sweep::names;
 use crate::{Error, HookError, Result, Snapshot, Store};
@@ -148,8 +146,8 @@ impl Store {
             detail: "it is missing".to_owned(),
             action: Some("made again, empty".to_owned()),
         }));
-        if repair && !self.root().join(RESERVE).exists() {
-            make_reserve(self.root());
+        if repair {
+            self.restore_reserve();
         }
         Ok(())
     }

@@ -1,15 +1,11 @@
-//! Giving space back to the disk that nothing uses: free pages in the database, blocks of directories that
-//! were large; and the reserve from which a prune on a full disk writes its first rows.
+//! Giving space back to the disk that nothing uses: free pages in the database, blocks of directories that were
+//! large.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
-use rusqlite::Transaction;
-
-use crate::db::{Sql, io_fault};
-use crate::schema::{
-    BLOBS, CONTAINERS, CONTEXTS, RESERVE, SNAPSHOTS, TMP, WORK, make_reserve, spend_reserve,
-};
+use crate::db::io_fault;
+use crate::schema::{BLOBS, CONTAINERS, CONTEXTS, DATABASE, RESERVE, SNAPSHOTS, TMP, VERSION, WORK};
 use crate::{Result, Store};
 
 impl Store {
@@ -24,7 +20,7 @@ impl Store {
     /// Bytes of the database's files and the store's other fixed files.
     pub(crate) fn database_size(&self) -> u64 {
         let size = |name: &str| fs::metadata(self.root().join(name)).map_or(0, |m| m.len());
-        ["version", "strake.db", "strake.db-wal", "strake.db-shm", RESERVE].iter().map(|n| size(n)).sum()
+        [VERSION, DATABASE, "strake.db-wal", "strake.db-shm", RESERVE].iter().map(|n| size(n)).sum()
     }
 
     /// A directory never shrinks. An empty one can be replaced, in one step, by a new one: a rename onto it
@@ -51,26 +47,5 @@ impl Store {
         });
         self.let_go();
         made
-    }
-
-    /// A durable write transaction that frees space, and so gets the reserve when there is none to write it
-    /// in.
-    pub(crate) fn write_to_free<T>(&self, f: impl Fn(&Transaction) -> Sql<T>) -> Result<T> {
-        self.with_reserve(|| self.db().write_durable(&f))
-    }
-
-    /// Runs `f`, which frees space, a second time with the reserve if there was no space.
-    pub(crate) fn with_reserve<T>(&self, f: impl Fn() -> Result<T>) -> Result<T> {
-        match f() {
-            Err(error) if error.is_no_space() && spend_reserve(self.root()) => f(),
-            other => other,
-        }
-    }
-
-    /// Holds the reserve back again, if it was given away.
-    pub(crate) fn restore_reserve(&self) {
-        if !self.root().join(RESERVE).exists() {
-            make_reserve(self.root());
-        }
     }
 }

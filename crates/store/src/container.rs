@@ -106,25 +106,32 @@ impl Store {
         let lock_path = dir.join(LOCK);
         let file = open_lock(&lock_path, true)?;
         lock(&file, FlockOperation::LockExclusive).map_err(|e| Error::io("cannot lock", &lock_path, e))?;
-        holding
-            .write(|tx, used| {
-                name_is_free(tx, record)?;
-                if let Some(chain_id) = &record.chain_id {
-                    if self.find_snapshot(tx, chain_id)?.is_none() {
-                        return Err(Error::MissingSnapshot(chain_id.clone()).into());
-                    }
-                    used.push((Kind::Snapshot, chain_id.to_string()));
+        let done = holding.write(|tx, used| {
+            name_is_free(tx, &record.name, None)?;
+            if exists(tx, &record.id)? {
+                // IDs are random: only a caller that makes the same one twice comes here.
+                let (name, id) = (record.name.clone(), record.id.clone());
+                return Err(Error::NameInUse { name, id }.into());
+            }
+            if let Some(chain_id) = &record.chain_id {
+                if self.find_snapshot(tx, chain_id)?.is_none() {
+                    return Err(Error::MissingSnapshot(chain_id.clone()).into());
                 }
-                let sql = format!("INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-                execute(tx, &sql, record)?;
-                let to = self.container_dir(&record.id);
-                // Left over from a process that died between its rename and its commit: of the same ID, hence
-                // a test.
-                let replaced = holding.trash(&to).map_err(io_fault("cannot move away", &to))?;
-                fs::rename(dir, &to).map_err(io_fault("cannot create", &to))?;
-                Ok(replaced)
-            })?
-            .map_or(Ok(()), |old| remove_tree(&old).map_err(|e| Error::io("cannot remove", &old, e)))?;
+                used.push((Kind::Snapshot, chain_id.to_string()));
+            }
+            let sql = format!("INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+            execute(tx, &sql, record)?;
+            let to = self.container_dir(&record.id);
+            // Left over from a process that died between its rename and its commit: of the same ID, hence
+            // a test.
+            let replaced = holding.trash(&to).map_err(io_fault("cannot move away", &to))?;
+            fs::rename(dir, &to).map_err(io_fault("cannot create", &to))?;
+            Ok(replaced)
+        });
+        let replaced = self.undo_on_error(holding, &format!("{CONTAINERS}/{}", record.id), done)?;
+        if let Some(old) = replaced {
+            remove_tree(&old).map_err(|e| Error::io("cannot remove", &old, e))?;
+        }
         Ok(ContainerLock { id: record.id.clone(), _file: file })
     }
 
@@ -132,7 +139,7 @@ impl Store {
     pub fn put_container(&self, record: &ContainerRecord) -> Result<()> {
         check_name(&record.name)?;
         self.db().write(|tx| {
-            name_is_free(tx, record)?;
+            name_is_free(tx, &record.name, Some(&record.id))?;
             if let Some(chain_id) = &record.chain_id
                 && self.find_snapshot(tx, chain_id)?.is_none()
             {
@@ -290,14 +297,15 @@ fn exists(connection: &Connection, id: &str) -> Sql<bool> {
     Ok(connection.prepare_cached("SELECT 1 FROM containers WHERE id = ?1")?.exists([id])?)
 }
 
-fn name_is_free(tx: &Transaction, record: &ContainerRecord) -> Sql<()> {
+/// `own` is the ID of the container that may have the name already.
+fn name_is_free(tx: &Transaction, name: &str, own: Option<&str>) -> Sql<()> {
     let other: Option<String> = tx
-        .prepare_cached("SELECT id FROM containers WHERE name = ?1 AND id <> ?2")?
-        .query_row([&record.name, &record.id], |row| row.get(0))
+        .prepare_cached("SELECT id FROM containers WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
         .optional()?;
     match other {
-        Some(id) => Err(Error::NameInUse { name: record.name.clone(), id }.into()),
-        None => Ok(()),
+        Some(id) if own != Some(id.as_str()) => Err(Error::NameInUse { name: name.to_owned(), id }.into()),
+        _ => Ok(()),
     }
 }
 

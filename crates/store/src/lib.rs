@@ -50,6 +50,7 @@ mod lease;
 mod prune;
 mod reference;
 mod remove;
+mod reserve;
 mod resolve;
 mod schema;
 mod snapshot;
@@ -114,6 +115,7 @@ impl Store {
         schema::ensure(root)?;
         let root = root.canonicalize().map_err(|e| Error::io("cannot open the store", root, e))?;
         let db = db::Db::open(root.join(schema::DATABASE))?;
+        reserve::guard_shared_memory(&root, &db)?;
         let shared = Shared {
             root,
             db,

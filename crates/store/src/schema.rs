@@ -9,15 +9,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FlockOperation;
 
 use crate::db::{connect, fold, sql_error};
-use crate::{Error, Result};
+use crate::{Error, Result, reserve};
 
 /// The format that this program reads and writes.
 const FORMAT: u64 = 1;
 
-const VERSION: &str = "version";
+pub(crate) const VERSION: &str = "version";
 pub(crate) const DATABASE: &str = "strake.db";
 pub(crate) const BLOBS: &str = "blobs/sha256";
 pub(crate) const SNAPSHOTS: &str = "snapshots";
@@ -28,7 +28,6 @@ pub(crate) const WORK: &str = "work";
 pub(crate) const TMP: &str = "tmp";
 /// Space held back so that a prune can write what it drops into the database when the disk is full.
 pub(crate) const RESERVE: &str = "reserve";
-const RESERVE_BYTES: u64 = 256 * 1024;
 
 /// Every directory of a store, parents first.
 pub(crate) const DIRS: [&str; 8] = ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, WORK, TMP];
@@ -181,9 +180,10 @@ fn refuse_foreign(root: &Path) -> Result<()> {
 }
 
 fn make(root: &Path, dir: &File) -> Result<()> {
+    reserve::require_space_for_new(root)?;
     make_dirs(root)?;
     make_database(root)?;
-    make_reserve(root);
+    reserve::make(root);
     let version = root.join(VERSION);
     let new = root.join(TMP).join("version");
     let write = || -> io::Result<()> {
@@ -232,16 +232,4 @@ fn fill(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} COMMIT;"))?;
     fold(connection)
-}
-
-/// Best effort: a store without its reserve works, only a prune on a full disk may not.
-pub(crate) fn make_reserve(root: &Path) {
-    if let Ok(file) = File::create(root.join(RESERVE)) {
-        let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES);
-    }
-}
-
-/// Gives the reserve to whoever is about to free more.
-pub(crate) fn spend_reserve(root: &Path) -> bool {
-    fs::remove_file(root.join(RESERVE)).is_ok()
 }

@@ -184,7 +184,9 @@ impl Store {
             let replaced = pending.holding.trash(&to).map_err(io_fault("cannot move away", &to))?;
             fs::rename(&pending.dir, &to).map_err(io_fault("cannot create", &to))?;
             Ok(replaced)
-        })?;
+        });
+        let replaced =
+            self.undo_on_error(&pending.holding, &format!("{SNAPSHOTS}/{}", chain_id.hex()), replaced)?;
         if let Some(replaced) = replaced {
             remove_tree(&replaced).map_err(|e| Error::io("cannot remove", &replaced, e))?;
         }

@@ -174,16 +174,23 @@ impl Store {
     }
 }
 
-/// The names in a directory of the store. Names that are not text are not ours, and are shown as well as can
-/// be.
+/// The names in a directory of the store, sorted. Names that are not text are not ours, and are shown as well as
+/// can be.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
-    let fail = |e| Error::io("cannot list", dir, e);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(fail)? {
-        names.push(entry.map_err(fail)?.file_name().to_string_lossy().into_owned());
+    loop {
+        let list = || -> io::Result<Vec<String>> {
+            fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        };
+        match list() {
+            Ok(mut names) => {
+                names.sort_unstable();
+                return Ok(names);
+            }
+            // It was being replaced by an empty one: see `compact`.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && dir.exists() => {}
+            Err(e) => return Err(Error::io("cannot list", dir, e)),
+        }
     }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// What cannot be removed now (a dying process still writes to it) is left to the next sweep; only a lack of
