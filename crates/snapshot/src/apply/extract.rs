@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, makedev};
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use crate::error::{Error, Name};
 use crate::stream::Source;
 use crate::tar_reader::{RawEntry, TarReader, Type};
 use crate::view::is_whiteout;
-use crate::{Entry, Kind, Owner, path};
+use crate::{Entry, Kind, Mtime, Owner, path};
 
 /// What an archive is taken for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,13 +75,13 @@ impl<'t, 'a> Extractor<'t, 'a> {
             return self.root(&entry);
         }
         let (directory, name) = path::split(&entry.path);
-        let dir = self.tree.directory(directory, entry.mtime)?;
+        let dir = self.directory(directory, entry.mtime, &entry.path)?;
         match &entry.kind {
             Kind::Directory => {
                 if let Purpose::Files(_) = self.purpose
                     && self.is_link(&dir, name)?
                 {
-                    let dir = self.tree.directory(&entry.path, entry.mtime)?;
+                    let dir = self.directory(&entry.path, entry.mtime, &entry.path)?;
                     self.tree.set_late(dir.path.clone(), &entry);
                     return Ok(());
                 }
@@ -171,17 +172,25 @@ impl<'t, 'a> Extractor<'t, 'a> {
         let Some(deleted) = name.strip_prefix(b".wh.") else { return Ok(false) };
         match deleted {
             b".wh..opq" => {
-                let dir = self.tree.directory(directory, raw.mtime)?;
+                let dir = self.directory(directory, raw.mtime, path)?;
                 self.tree.set_opaque(&dir)?;
             }
             _ if deleted.starts_with(b".wh.") => {}
             b"" | b"." | b".." => return Err(Error::archive(raw.path.as_slice(), "a whiteout of no name")),
             _ => {
-                let dir = self.tree.directory(directory, raw.mtime)?;
+                let dir = self.directory(directory, raw.mtime, path)?;
                 self.tree.whiteout(&dir, deleted)?;
             }
         }
         Ok(true)
+    }
+
+    /// The directory `path` of the entry `of`.
+    fn directory(&mut self, path: &[u8], mtime: Mtime, of: &[u8]) -> Result<Rc<Dir>, Error> {
+        self.tree.directory(path, mtime).map_err(|error| match error {
+            Error::Archive { reason, .. } => Error::archive(of, reason),
+            other => other,
+        })
     }
 
     fn root(&mut self, entry: &Entry) -> Result<(), Error> {
@@ -196,16 +205,12 @@ impl<'t, 'a> Extractor<'t, 'a> {
     }
 
     fn is_link(&self, dir: &Dir, name: &[u8]) -> Result<bool, Error> {
-        let path = Tree::path_in(dir, name);
         match stat_child(dir, name) {
             Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Symlink),
-            Err(Errno::NOENT) if !dir.hidden => Ok(self
-                .tree
-                .view()?
-                .entry(&path)?
-                .is_some_and(|entry| matches!(entry.kind, Kind::Symlink(_)))),
-            Err(Errno::NOENT) => Ok(false),
-            Err(e) => Err(at(&path, e)),
+            Err(Errno::NOENT) => {
+                Ok(self.tree.lower(dir, name)?.is_some_and(|lower| matches!(lower.kind, Kind::Symlink(_))))
+            }
+            Err(e) => Err(at(&Tree::path_in(dir, name), e)),
         }
     }
 
@@ -310,7 +315,7 @@ impl<'t, 'a> Extractor<'t, 'a> {
         if target_name.is_empty() {
             return bad("is the root");
         }
-        let target_dir = self.tree.directory(directory, entry.mtime)?;
+        let target_dir = self.directory(directory, entry.mtime, &entry.path)?;
         let target_path = Tree::path_in(&target_dir, target_name);
         match stat_child(&target_dir, target_name) {
             Ok(stat) if is_whiteout(&stat) => return bad("is deleted by this layer"),
@@ -319,8 +324,7 @@ impl<'t, 'a> Extractor<'t, 'a> {
             }
             Ok(_) => {}
             Err(Errno::NOENT) => {
-                let lower = if target_dir.hidden { None } else { self.tree.view()?.entry(&target_path)? };
-                match lower {
+                match self.tree.lower(&target_dir, target_name)? {
                     None => return bad("does not exist"),
                     Some(lower) if lower.kind == Kind::Directory => return bad("is a directory"),
                     Some(lower) => self.copy_up(&target_dir, target_name, lower)?,

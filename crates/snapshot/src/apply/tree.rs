@@ -193,7 +193,7 @@ impl<'a> Tree<'a> {
             }
             Err(e) => return Err(at(&path, e)),
         }
-        let lower = if dir.hidden { None } else { self.view()?.entry(&path)? };
+        let lower = self.lower(&dir, name)?;
         match lower.map(|e| (e.kind, e.owner, e.mode, e.mtime, e.xattrs)) {
             Some((Kind::Directory, owner, mode, mtime, xattrs)) => {
                 self.make_directory(&dir, name, path, (owner, mode, mtime), xattrs, false)
@@ -424,6 +424,12 @@ impl<'a> Tree<'a> {
         Ok(Was::Directory)
     }
 
+    /// What the layers below have at `name` in `dir`, as far as this layer lets it be seen.
+    pub fn lower(&self, dir: &Dir, name: &[u8]) -> Result<Option<Entry>, Error> {
+        // Without layers below there is nothing to mount, and no right to mount is needed.
+        if dir.hidden || self.lowers.is_empty() { Ok(None) } else { self.view()?.entry(&Tree::path_in(dir, name)) }
+    }
+
     /// The tree of the layers below.
     pub fn view(&self) -> Result<&View, Error> {
         if let Some(view) = self.view.get() {
@@ -477,7 +483,8 @@ impl<'a> Tree<'a> {
         if self.opaque.contains(&b""[..]) {
             // Overlayfs does not look at the root of a layer for the mark: each name there is deleted by itself.
             let root = Rc::clone(&self.root);
-            for entry in self.view()?.read_dir(b"")? {
+            let names = if self.lowers.is_empty() { Vec::new() } else { self.view()?.read_dir(b"")? };
+            for entry in names {
                 self.whiteout(&root, &entry.name)?;
             }
         }

@@ -7,6 +7,7 @@
 //! One thread walks and reads, another hashes and writes, once there is enough to do for two. Sockets are left out,
 //! as by Docker. The entry of the layer's root is left out: overlayfs always has one, so that it says nothing.
 
+mod changes;
 pub(crate) mod chunks;
 pub(crate) mod walk;
 
@@ -20,6 +21,7 @@ use rustix::fs::SeekFrom;
 use crate::error::{Error, Name};
 use crate::owners::Owners;
 use crate::{Entry, LayerStat, TarWriter};
+pub use changes::{Said, changes};
 use walk::{Found, Walk};
 
 /// How to read a layer directory.
