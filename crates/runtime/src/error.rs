@@ -52,6 +52,10 @@ pub enum Error {
         kind: String,
     },
 
+    /// Something that was tried did not come out as it should, without any call having failed.
+    #[error("{0}")]
+    Unexpected(String),
+
     /// The runtime spec (config.json) asks for something malformed, or something we do not do.
     #[error("runtime spec: {0}")]
     Spec(String),

@@ -33,6 +33,9 @@ pub struct Case {
 /// Not a case but what some cases start: enters, and says what came of it.
 pub const ENTER: &str = "enter";
 
+/// Another: shows what the doctor says of a store.
+pub const DOCTOR: &str = "doctor";
+
 fn enter() {
     match runtime::enter() {
         Ok(mode) => println!("{mode:?} {}", runtime::why_single().unwrap_or_default()),
@@ -47,6 +50,13 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let all = all();
+    if let [flag, name, store] = arguments.as_slice()
+        && flag == "--inside"
+        && name == DOCTOR
+    {
+        cases::doctor::main(store.as_ref());
+        return ExitCode::SUCCESS;
+    }
     if let [flag, name] = arguments.as_slice()
         && flag == "--inside"
     {

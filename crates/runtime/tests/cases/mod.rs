@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::Case;
 
+pub mod doctor;
 mod namespace;
 mod overlay;
 mod owners;
 
-pub const CASES: &[&[Case]] = &[namespace::CASES, overlay::CASES, owners::CASES];
+pub const CASES: &[&[Case]] = &[doctor::CASES, namespace::CASES, overlay::CASES, owners::CASES];
 
 /// A directory of this process's own, removed with all in it.
 pub struct Scratch(pub PathBuf);
