@@ -12,15 +12,13 @@ fuzz_target!(|input: &[u8]| {
     match Patterns::parse(source) {
         Ok(patterns) => {
             let decided = patterns.decide(path).excluded;
-            // Going down step by step, and never skipping, must say the same.
+            // Going down step by step without passing over anything.
             let mut parent = patterns.root();
             for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
                 parent = patterns.directory(&parent, &path[..at]).1;
             }
-            // BuildKit's short cut for directories only differs for paths that no walk gives.
-            if !path.is_empty() && !path.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
-                assert_eq!(decided, patterns.file(&parent, path).excluded);
-            }
+            // Passing over directories, as BuildKit does, never takes more in.
+            assert!(decided || !patterns.file(&parent, path).excluded);
         }
         Err(errors) => {
             for error in &errors {

@@ -143,21 +143,18 @@ impl TextBuilder {
     /// Adds a part of another text.
     pub(crate) fn push_part(&mut self, text: &Text, range: Range<usize>) {
         let mut from = range.start;
+        let mut source = text.source_offset(from);
         let first = text.breaks.partition_point(|&(raw, _)| raw as usize <= range.start);
-        for &(raw, _) in &text.breaks[first..] {
-            if raw as usize >= range.end {
-                break;
+        for &(raw, next) in &text.breaks[first..] {
+            let to = (raw as usize).min(range.end);
+            self.push(&text.raw[from..to], source, (source + length(to - from)).min(next));
+            (from, source) = (to, next);
+            if to == range.end {
+                return;
             }
-            self.push_piece(text, from..raw as usize);
-            from = raw as usize;
         }
-        self.push_piece(text, from..range.end);
-    }
-
-    /// Adds a part of another text that has no break in it.
-    fn push_piece(&mut self, text: &Text, range: Range<usize>) {
-        let span = text.span_of(range.clone());
-        self.push(&text.raw[range], span.start, span.end);
+        let end = (source + length(range.end - from)).min(text.span.end.max(source));
+        self.push(&text.raw[from..range.end], source, end);
     }
 
     /// Adds `piece`, which stands at `start..end` in the source, in as many bytes there or, if it
