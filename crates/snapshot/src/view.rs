@@ -4,6 +4,7 @@
 //! absolute or not, resolved with the image's root as `/`: no link leads out. Owners that a layer could not hold are
 //! read from the layers' sidecars.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -246,6 +247,36 @@ impl View {
             }
         }
         Ok(None)
+    }
+
+    /// What the sidecars say of the merged tree, as a sidecar of it.
+    ///
+    /// # Errors
+    /// If a sidecar cannot be read.
+    pub fn owners(&self) -> Result<Owners, Error> {
+        let mut merged = Owners::default();
+        for (_, owners) in self.sidecars()? {
+            for path in owners.0.keys() {
+                if let Some(record) = self.record(path)? {
+                    merged.0.insert(path.clone(), record);
+                }
+            }
+        }
+        Ok(merged)
+    }
+
+    /// All that the sidecars say, by the inode number of the file in its layer.
+    pub(crate) fn records_by_inode(&self) -> Result<HashMap<u64, Record>, Error> {
+        let mut records = HashMap::new();
+        for (layer, owners) in self.sidecars()? {
+            for (path, record) in &owners.0 {
+                // What is no longer there, or never was, says nothing.
+                if let Ok(stat) = beneath::lstat(layer.as_fd(), path.as_slice()) {
+                    records.entry(stat.st_ino).or_insert(*record);
+                }
+            }
+        }
+        Ok(records)
     }
 
     pub(crate) fn has_sidecars(&self) -> Result<bool, Error> {

@@ -17,7 +17,9 @@ fn every_kind_of_file() {
     suid.0.mode = 0o4755;
     suid.0.owner = Owner { uid: 3_000_000_000, gid: 70_000 };
     suid.0.mtime = Mtime { sec: 1_234_567_890, nsec: 123_456_789 };
-    suid.0.xattrs.insert(b"security.capability".to_vec(), b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec());
+    suid.0
+        .xattrs
+        .insert(b"security.capability".to_vec(), b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec());
     suid.0.xattrs.insert(b"user.note".to_vec(), b"a\0b".to_vec());
     let mut tmp = dir("tmp");
     tmp.0.mode = 0o1777;
@@ -68,7 +70,13 @@ fn compressed_streams() {
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     };
-    for stream in [bytes.clone(), gz(&bytes), zst(&bytes), [gz(half), gz(rest)].concat(), [zst(half), zst(rest)].concat()] {
+    for stream in [
+        bytes.clone(),
+        gz(&bytes),
+        zst(&bytes),
+        [gz(half), gz(rest)].concat(),
+        [zst(half), zst(rest)].concat(),
+    ] {
         let (_layers, fs, applied) = apply_one(&stream).unwrap();
         assert_eq!(applied.stat.diff_id.0, oci::Digest::sha256(&bytes));
         assert_eq!(std::fs::read(fs.join("b")).unwrap(), b"2");
@@ -103,7 +111,10 @@ fn directories_get_their_metadata_last() {
 
 #[test]
 fn the_root_entry_is_the_layers_root() {
-    let bytes = Raw::new().header(b'5', b"./", b"", 0, |b| b[100..107].copy_from_slice(b"0000711")).file("./a", "1").end();
+    let bytes = Raw::new()
+        .header(b'5', b"./", b"", 0, |b| b[100..107].copy_from_slice(b"0000711"))
+        .file("./a", "1")
+        .end();
     let mut layers = Layers::new();
     let (fs, _) = layers.push(&bytes);
     assert_eq!(std::fs::metadata(&fs).unwrap().mode(), 0o040711);
@@ -118,7 +129,14 @@ fn whiteouts() {
         return;
     }
     let mut layers = Layers::new();
-    layers.push(&tar(&[dir("d"), file("d/gone", "1"), file("d/kept", "1"), dir("o"), file("o/old", "1"), file("f", "1")]));
+    layers.push(&tar(&[
+        dir("d"),
+        file("d/gone", "1"),
+        file("d/kept", "1"),
+        dir("o"),
+        file("o/old", "1"),
+        file("f", "1"),
+    ]));
     let (fs, applied) = layers.push(&tar(&[
         dir("d"),
         file("d/.wh.gone", ""),
@@ -135,7 +153,11 @@ fn whiteouts() {
     assert_eq!(applied.stat.inodes, 3);
     let view = View::open(&layers.stack).unwrap();
     let names = |dir: &str| -> Vec<String> {
-        view.read_dir(dir.as_bytes()).unwrap().into_iter().map(|e| String::from_utf8(e.name).unwrap()).collect()
+        view.read_dir(dir.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|e| String::from_utf8(e.name).unwrap())
+            .collect()
     };
     assert_eq!(names(""), ["d", "o"]);
     assert_eq!((names("d"), names("/o")), (vec!["kept".into()], vec!["new".into()]));
@@ -149,7 +171,14 @@ fn whiteouts_are_of_lower_layers_alone_in_any_order() {
         return;
     }
     let lower = tar(&[dir("d"), file("d/old", "1"), dir("e"), file("e/old", "1")]);
-    let marked = [file("d/.wh..wh..opq", ""), dir("d"), file("d/new", "2"), file(".wh.e", ""), dir("e"), file("e/new", "2")];
+    let marked = [
+        file("d/.wh..wh..opq", ""),
+        dir("d"),
+        file("d/new", "2"),
+        file(".wh.e", ""),
+        dir("e"),
+        file("e/new", "2"),
+    ];
     let mut reversed = marked.to_vec();
     reversed.reverse();
     for entries in [marked.to_vec(), reversed] {
@@ -276,7 +305,8 @@ fn hard_links_to_files_of_lower_layers() {
     let mut layers = Layers::new();
     layers.push(&tar(&[tool, symlink("usr/link", "tool"), symlink("u", "usr")]));
     let (fs, _) = layers.push(&tar(&[hard_link("alias", "u/tool"), hard_link("link2", "usr/link")]));
-    let (a, t) = (std::fs::metadata(fs.join("alias")).unwrap(), std::fs::metadata(fs.join("usr/tool")).unwrap());
+    let (a, t) =
+        (std::fs::metadata(fs.join("alias")).unwrap(), std::fs::metadata(fs.join("usr/tool")).unwrap());
     assert_eq!(a.ino(), t.ino());
     assert_eq!((t.mode(), t.uid(), t.gid(), t.mtime()), (0o104711, 5, 6, 55));
     assert_eq!(xattrs(&fs.join("alias"))[&b"user.k"[..]], b"v");

@@ -43,7 +43,8 @@ impl Trap {
 
     fn check(&self, what: &str) {
         assert_eq!(tree_text(&self.canary()), self.before, "{what} touched the canary");
-        let beside: Vec<_> = std::fs::read_dir(self.dest.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let beside: Vec<_> =
+            std::fs::read_dir(self.dest.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(beside.iter().all(|name| name == "fs" || name == "owners"), "{what} left {beside:?}");
         let secret = std::fs::metadata(self.canary().join("secret")).unwrap();
         assert_eq!(secret.nlink(), 1, "{what} linked the canary");
@@ -76,7 +77,10 @@ fn corpus(c: &str, up: &dyn Fn(&str) -> String) -> Vec<(&'static str, Vec<u8>)> 
     let abs = |name: &str| format!("{c}/{name}");
     let long = |name: &str| name.as_bytes().to_vec();
     vec![
-        ("dot-dot file", r().entry(b'L', b"././@LongLink", b"", &long(&up("secret"))).file("x", "evil").end()),
+        (
+            "dot-dot file",
+            r().entry(b'L', b"././@LongLink", b"", &long(&up("secret"))).file("x", "evil").end(),
+        ),
         ("dot-dot short", r().file("../../../canary/secret", "evil").end()),
         ("dot-dot in the middle", r().dir("a").file("a/../../../../canary/secret", "evil").end()),
         ("absolute file", r().file(&abs("secret"), "evil").end()),
@@ -85,19 +89,66 @@ fn corpus(c: &str, up: &dyn Fn(&str) -> String) -> Vec<(&'static str, Vec<u8>)> 
         ("dot-dot directory", r().dir("../../../canary/sub").end()),
         ("symlink then file", r().symlink("l", &abs("secret")).file("l", "evil").end()),
         ("symlink then file below", r().symlink("l", c).file("l/secret", "evil").end()),
-        ("relative symlink then file below", r().symlink("l", "../../../canary").file("l/secret", "evil").end()),
-        ("two symlinks", r().symlink("a", "..").symlink("b", "a/../..").file("b/canary/secret", "evil").end()),
-        ("symlink chain", r().dir("d").symlink("d/up", "..").symlink("l", "d/up/../../../canary").file("l/secret", "evil").end()),
+        (
+            "relative symlink then file below",
+            r().symlink("l", "../../../canary").file("l/secret", "evil").end(),
+        ),
+        (
+            "two symlinks",
+            r().symlink("a", "..").symlink("b", "a/../..").file("b/canary/secret", "evil").end(),
+        ),
+        (
+            "symlink chain",
+            r().dir("d")
+                .symlink("d/up", "..")
+                .symlink("l", "d/up/../../../canary")
+                .file("l/secret", "evil")
+                .end(),
+        ),
         ("symlink replaced", r().dir("l").file("l/x", "1").symlink("l", c).file("l/secret", "evil").end()),
-        ("symlink replaced under an open directory", r().dir("a/b").file("a/b/x", "1").symlink("a", c).file("a/b/secret", "e").file("a/secret", "e").end()),
-        ("symlink over a parent", r().dir("sub").symlink("sub", c).dir("sub/sub").file("sub/sub/tool", "evil").end()),
-        ("chmod through a symlink", r().symlink("l", &abs("secret")).header(b'5', b"l", b"", 0, |b| b[100..107].copy_from_slice(b"0000777")).end()),
-        ("chmod of a directory through a symlink", r().symlink("l", &abs("sub")).header(b'5', b"l/", b"", 0, |b| b[100..107].copy_from_slice(b"0000777")).end()),
+        (
+            "symlink replaced under an open directory",
+            r().dir("a/b")
+                .file("a/b/x", "1")
+                .symlink("a", c)
+                .file("a/b/secret", "e")
+                .file("a/secret", "e")
+                .end(),
+        ),
+        (
+            "symlink over a parent",
+            r().dir("sub").symlink("sub", c).dir("sub/sub").file("sub/sub/tool", "evil").end(),
+        ),
+        (
+            "chmod through a symlink",
+            r().symlink("l", &abs("secret"))
+                .header(b'5', b"l", b"", 0, |b| b[100..107].copy_from_slice(b"0000777"))
+                .end(),
+        ),
+        (
+            "chmod of a directory through a symlink",
+            r().symlink("l", &abs("sub"))
+                .header(b'5', b"l/", b"", 0, |b| b[100..107].copy_from_slice(b"0000777"))
+                .end(),
+        ),
         ("hard link by dot-dot", r().hard_link("x", "../../../canary/secret").file("x", "evil").end()),
         ("hard link absolute", r().hard_link("x", &abs("secret")).file("x", "evil").end()),
-        ("hard link through a symlink", r().symlink("l", c).hard_link("x", "l/secret").header(b'0', b"x", b"", 4, |_| {}).content(b"evil").end()),
-        ("hard link to a symlink", r().symlink("l", &abs("secret")).hard_link("x", "l").file("x", "evil").end()),
-        ("hard link to a symlink, written below", r().symlink("l", c).hard_link("x", "l").file("x/secret", "evil").end()),
+        (
+            "hard link through a symlink",
+            r().symlink("l", c)
+                .hard_link("x", "l/secret")
+                .header(b'0', b"x", b"", 4, |_| {})
+                .content(b"evil")
+                .end(),
+        ),
+        (
+            "hard link to a symlink",
+            r().symlink("l", &abs("secret")).hard_link("x", "l").file("x", "evil").end(),
+        ),
+        (
+            "hard link to a symlink, written below",
+            r().symlink("l", c).hard_link("x", "l").file("x/secret", "evil").end(),
+        ),
         ("hard link by PAX", r().pax(&[("linkpath", up("secret").as_bytes())]).hard_link("x", "y").end()),
         ("hard link of /proc/self/root", r().hard_link("x", &format!("/proc/self/root{c}/secret")).end()),
         ("magic link", r().symlink("p", &format!("/proc/self/root{c}")).file("p/secret", "evil").end()),
@@ -106,14 +157,23 @@ fn corpus(c: &str, up: &dyn Fn(&str) -> String) -> Vec<(&'static str, Vec<u8>)> 
         ("whiteout of dot-dot", r().file(".wh...", "").end()),
         ("whiteout of dot", r().file(".wh..", "").end()),
         ("whiteout of nothing", r().file(".wh.", "").end()),
-        ("whiteout through a symlink", r().symlink("l", c).file("l/.wh.secret", "").file("l/.wh.sub", "").end()),
+        (
+            "whiteout through a symlink",
+            r().symlink("l", c).file("l/.wh.secret", "").file("l/.wh.sub", "").end(),
+        ),
         ("opaque through a symlink", r().symlink("l", c).file("l/.wh..wh..opq", "").end()),
         ("opaque by dot-dot", r().file("../../../canary/.wh..wh..opq", "").end()),
         ("below a whiteout", r().file(".wh.a/b", "x").end()),
-        ("symlink as a whiteout's directory", r().symlink(".wh..wh.x", c).file(".wh..wh.x/secret", "evil").end()),
+        (
+            "symlink as a whiteout's directory",
+            r().symlink(".wh..wh.x", c).file(".wh..wh.x/secret", "evil").end(),
+        ),
         ("device through a symlink", r().symlink("l", c).entry(b'6', b"l/pipe", b"", b"").end()),
         ("symlink below a symlink", r().symlink("l", c).symlink("l/secret", "/etc/shadow").end()),
-        ("directory over a symlink, then below", r().symlink("l", c).dir("l/sub").file("l/sub/tool", "evil").end()),
+        (
+            "directory over a symlink, then below",
+            r().symlink("l", c).dir("l/sub").file("l/sub/tool", "evil").end(),
+        ),
         ("root as a symlink", r().symlink(".", c).file("secret", "evil").end()),
         ("root as a symlink, empty", r().symlink("/", c).file("secret", "evil").end()),
         ("root as a file", r().file("./", "evil").end()),
@@ -122,8 +182,24 @@ fn corpus(c: &str, up: &dyn Fn(&str) -> String) -> Vec<(&'static str, Vec<u8>)> 
         ("hard link to a directory", r().dir("d").hard_link("x", "d").end()),
         ("link loop", r().symlink("a", "b").symlink("b", "a").file("a/x", "evil").end()),
         ("name with NUL in PAX", r().pax(&[("path", b"a\0/../../../canary/secret")]).file("x", "evil").end()),
-        ("PAX size of an extension", r().pax(&[("size", b"1024")]).entry(b'L', b"././@LongLink", b"", b"a").file("../../../canary/secret", "evil").end()),
-        ("sparse name", r().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.name", up("secret").as_bytes()), ("GNU.sparse.realsize", b"4")]).entry(b'0', b"x", b"", &[b"1\n0\n4\n".as_slice(), &[0; 506], b"evil"].concat()).end()),
+        (
+            "PAX size of an extension",
+            r().pax(&[("size", b"1024")])
+                .entry(b'L', b"././@LongLink", b"", b"a")
+                .file("../../../canary/secret", "evil")
+                .end(),
+        ),
+        (
+            "sparse name",
+            r().pax(&[
+                ("GNU.sparse.major", b"1"),
+                ("GNU.sparse.minor", b"0"),
+                ("GNU.sparse.name", up("secret").as_bytes()),
+                ("GNU.sparse.realsize", b"4"),
+            ])
+            .entry(b'0', b"x", b"", &[b"1\n0\n4\n".as_slice(), &[0; 506], b"evil"].concat())
+            .end(),
+        ),
         ("backslashes", r().file("..\\..\\..\\canary\\secret", "evil").end()),
     ]
 }
@@ -219,23 +295,49 @@ fn refused_with_the_entrys_name() {
     refuse(&lying, limits(&|l| l.bytes = u64::MAX), &["big", "before the end"]);
     refuse(&lying, limits(&|l| l.bytes = 1 << 20), &["big", "limit"]);
     refuse(&Raw::new().file("a", "1").entry(b'?', b"odd", b"", b"").end(), plain(), &["odd", "type"]);
-    refuse(&Raw::new().file(&"n".repeat(100), "").pax(&[("path", &[b'n'; 256])]).file("x", "").end(), plain(), &["255"]);
-    refuse(&Raw::new().pax(&[("path", "a/".repeat(2100).as_bytes())]).file("x", "").end(), plain(), &["4095"]);
+    refuse(
+        &Raw::new().file(&"n".repeat(100), "").pax(&[("path", &[b'n'; 256])]).file("x", "").end(),
+        plain(),
+        &["255"],
+    );
+    refuse(
+        &Raw::new().pax(&[("path", "a/".repeat(2100).as_bytes())]).file("x", "").end(),
+        plain(),
+        &["4095"],
+    );
     refuse(&Raw::new().pax(&[("uid", b"4294967295")]).file("x", "").end(), plain(), &["x:", "4294967295"]);
     refuse(&Raw::new().pax(&[("uid", b"99999999999")]).file("x", "").end(), plain(), &["x:", "99999999999"]);
-    refuse(&Raw::new().pax(&[("path", b"a")]).pax(&[("path", b"b")]).file("x", "").end(), plain(), &["two PAX"]);
+    refuse(
+        &Raw::new().pax(&[("path", b"a")]).pax(&[("path", b"b")]).file("x", "").end(),
+        plain(),
+        &["two PAX"],
+    );
     refuse(&Raw::new().pax(&[("path", b"a")]).end(), plain(), &["between an extension header and its entry"]);
-    refuse(&Raw::new().file("a", "").end()[..512].repeat(2).iter().enumerate().map(|(i, b)| if i == 600 { b ^ 1 } else { *b }).collect::<Vec<_>>(), plain(), &["a:", "checksum"]);
+    refuse(
+        &Raw::new().file("a", "").end()[..512]
+            .repeat(2)
+            .iter()
+            .enumerate()
+            .map(|(i, b)| if i == 600 { b ^ 1 } else { *b })
+            .collect::<Vec<_>>(),
+        plain(),
+        &["a:", "checksum"],
+    );
     refuse(&Raw::new().symlink("l", "").end(), plain(), &["l:", "nothing"]);
     refuse(&Raw::new().file("f", "").file("f/x", "").end(), plain(), &["f/x", "no directory"]);
     refuse(b"this is no archive at all, but it has to have more than five hundred and twelve bytes to be read as one header block. ".repeat(9).as_slice(), plain(), &["checksum"]);
-    refuse(&Raw::new().file("\x1b[31mred\n", "").file("\x1b[31mred\n/x", "").end(), plain(), &["\\u{1b}[31mred\\n"]);
+    refuse(
+        &Raw::new().file("\x1b[31mred\n", "").file("\x1b[31mred\n/x", "").end(),
+        plain(),
+        &["\\u{1b}[31mred\\n"],
+    );
 }
 
 #[test]
 fn blown_up_streams_are_refused() {
     let zeros = vec![0u8; 64 << 20];
-    let bytes = tar(&[(snapshot::Entry::new("zeros", snapshot::Kind::File { size: 64 << 20 }, 0o644), &zeros)]);
+    let bytes =
+        tar(&[(snapshot::Entry::new("zeros", snapshot::Kind::File { size: 64 << 20 }, 0o644), &zeros)]);
     let bomb = zstd::encode_all(&bytes[..], 3).unwrap();
     let trap = Trap::new();
     let mut options = ApplyOptions::new(runtime::Mode::Root);

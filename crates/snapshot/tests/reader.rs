@@ -42,17 +42,29 @@ fn one(raw: Raw) -> RawEntry {
 #[test]
 fn long_names_of_gnu_and_pax() {
     let long = "l/".repeat(200) + "name";
-    let gnu = Raw::new().entry(b'L', b"././@LongLink", b"", format!("{long}\0").as_bytes()).entry(b'K', b"././@LongLink", b"", long.as_bytes());
+    let gnu = Raw::new().entry(b'L', b"././@LongLink", b"", format!("{long}\0").as_bytes()).entry(
+        b'K',
+        b"././@LongLink",
+        b"",
+        long.as_bytes(),
+    );
     let entry = one(gnu.hard_link("short", "short"));
     assert_eq!((entry.path.as_slice(), entry.link.as_slice()), (long.as_bytes(), long.as_bytes()));
-    let entry = one(Raw::new().pax(&[("path", long.as_bytes()), ("linkpath", b"caf\xe9")]).symlink("short", "short"));
+    let entry =
+        one(Raw::new().pax(&[("path", long.as_bytes()), ("linkpath", b"caf\xe9")]).symlink("short", "short"));
     assert_eq!((entry.path.as_slice(), entry.link.as_slice()), (long.as_bytes(), &b"caf\xe9"[..]));
 }
 
 #[test]
 fn records_are_of_the_next_entry_alone() {
     let bytes = Raw::new()
-        .pax(&[("path", b"first"), ("uid", b"3000000"), ("mtime", b"1.5"), ("SCHILY.xattr.user.a", b"1"), ("size", b"3")])
+        .pax(&[
+            ("path", b"first"),
+            ("uid", b"3000000"),
+            ("mtime", b"1.5"),
+            ("SCHILY.xattr.user.a", b"1"),
+            ("size", b"3"),
+        ])
         .header(b'0', b"x", b"", 0, |_| {})
         .content(b"abc")
         .entry(b'g', b"pax_global_header", b"", b"18 path=everywhere\n")
@@ -65,7 +77,10 @@ fn records_are_of_the_next_entry_alone() {
     let names: Vec<_> = all.iter().map(|(e, c)| (e.path.escape_ascii().to_string(), c.len())).collect();
     assert_eq!(names, [("first".into(), 3), ("second".into(), 2), ("third".into(), 0)]);
     let first = &all[0].0;
-    assert_eq!((first.uid, first.mtime, first.xattrs.len()), (3_000_000, Mtime { sec: 1, nsec: 500_000_000 }, 1));
+    assert_eq!(
+        (first.uid, first.mtime, first.xattrs.len()),
+        (3_000_000, Mtime { sec: 1, nsec: 500_000_000 }, 1)
+    );
     assert_eq!((all[1].0.uid, all[1].0.xattrs.len()), (0, 0));
 }
 
@@ -135,7 +150,11 @@ fn sparse_in_all_four_forms() {
         let mut all = read(&raw.file("next", "").end()).unwrap();
         assert_eq!(all.len(), 2);
         let (entry, content) = all.remove(0);
-        assert_eq!((entry.size, entry.sparse.as_ref(), content.as_slice()), (9000, Some(&want), &b"abcde"[..]), "{entry:?}");
+        assert_eq!(
+            (entry.size, entry.sparse.as_ref(), content.as_slice()),
+            (9000, Some(&want), &b"abcde"[..]),
+            "{entry:?}"
+        );
         assert_eq!(entry.path, b"sparse");
     };
     let old = |b: &mut [u8; 512]| {
@@ -189,7 +208,8 @@ fn sparse_in_all_four_forms() {
 #[test]
 fn lying_sparse_maps() {
     let with = |map: &str, size: &str| {
-        let records: &[(&str, &[u8])] = &[("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.map", map.as_bytes())];
+        let records: &[(&str, &[u8])] =
+            &[("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.map", map.as_bytes())];
         read(&Raw::new().pax(records).entry(b'0', b"s", b"", b"abcde").end()).map(|_| ())
     };
     assert!(with("0,5", "5").is_ok());
@@ -218,7 +238,9 @@ fn gnu_tar(args: &[&str], dir: &Path) -> Option<Vec<u8>> {
 
 fn odd_tree(root: &Path) {
     use std::os::unix::ffi::OsStrExt as _;
-    let write = |name: &[u8], content: &[u8]| std::fs::write(root.join(std::ffi::OsStr::from_bytes(name)), content).unwrap();
+    let write = |name: &[u8], content: &[u8]| {
+        std::fs::write(root.join(std::ffi::OsStr::from_bytes(name)), content).unwrap()
+    };
     let deep = "long-directory-name/".repeat(12);
     std::fs::create_dir_all(root.join(&deep)).unwrap();
     write(format!("{deep}file").as_bytes(), b"deep");
@@ -259,7 +281,8 @@ fn gnu_tars_own_archives() {
         &["--format=pax", "--sparse", "--sparse-version=1.0"],
     ];
     for form in forms {
-        let Some(bytes) = gnu_tar(&[form, &["--numeric-owner", "-cf", "-", "."][..]].concat(), source.path()) else {
+        let Some(bytes) = gnu_tar(&[form, &["--numeric-owner", "-cf", "-", "."][..]].concat(), source.path())
+        else {
             return;
         };
         let (_layers, fs, _) = apply_one(&bytes).unwrap();
@@ -272,11 +295,23 @@ fn gnu_tars_own_archives() {
             }
         }
         assert_eq!(ours, theirs, "{form:?}");
+        let copy = Layers::new();
+        let copy = (copy.empty(), copy);
+        let options =
+            snapshot::ApplyOptions { tree_digest: true, ..snapshot::ApplyOptions::new(runtime::Mode::Root) };
+        let applied = snapshot::apply(&bytes[..], &copy.0, &options).unwrap();
+        let read = snapshot::tree_digest(&fs, snapshot::Depth::Content).unwrap();
+        assert_eq!(applied.tree_digest, Some(read), "{form:?}");
         let blocks = std::fs::metadata(fs.join("sparse")).unwrap().blocks();
         assert!(!form.contains(&"--sparse") || blocks < 1000, "{form:?}: {blocks} blocks");
         // And back: GNU tar reads ours as the same tree.
         let back = tempfile::tempdir().unwrap();
-        let mut child = Command::new("tar").args(["-xf", "-", "-C"]).arg(back.path()).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("tar")
+            .args(["-xf", "-", "-C"])
+            .arg(back.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(&diff_bytes(&fs)).unwrap();
         assert!(child.wait().unwrap().success());
         let (mut back, mut ours) = (tree(back.path()), tree(&fs));
@@ -292,17 +327,32 @@ fn pythons_tarfile_reads_the_same() {
         (Entry::new("d".repeat(90) + "/" + &"e".repeat(90), Kind::Directory, 0o755), b""),
         (Entry::new("u".repeat(120), Kind::File { size: 1 }, 0o4755), b"1"),
         (Entry::new("sm\u{f6}r", Kind::Symlink("\u{e5}".into()), 0o777), b""),
-        ({ let mut e = file("owned", "22"); e.0.owner = Owner { uid: 3_000_000, gid: 4_000_000_000 }; e.0.mtime = Mtime { sec: -2, nsec: 750_000_000 }; e.0 }, b"22"),
+        (
+            {
+                let mut e = file("owned", "22");
+                e.0.owner = Owner { uid: 3_000_000, gid: 4_000_000_000 };
+                e.0.mtime = Mtime { sec: -2, nsec: 750_000_000 };
+                e.0
+            },
+            b"22",
+        ),
     ]);
     let script = "import sys,tarfile,io\nfor m in tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read())):\n print(m.name,oct(m.mode),m.uid,m.gid,m.mtime,m.size,m.type,m.linkname)";
-    let Ok(mut child) = Command::new("python3").args(["-X", "utf8", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+    let Ok(mut child) = Command::new("python3")
+        .args(["-X", "utf8", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+    else {
         return;
     };
     child.stdin.take().unwrap().write_all(&bytes).unwrap();
     let text = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     let want = format!(
         "{}/{} 0o755 0 0 0 0 b'5' \n{} 0o4755 0 0 0 1 b'0' \nsm\u{f6}r 0o777 0 0 0 0 b'2' \u{e5}\nowned 0o644 3000000 4000000000 -1.25 2 b'0' \n",
-        "d".repeat(90), "e".repeat(90), "u".repeat(120)
+        "d".repeat(90),
+        "e".repeat(90),
+        "u".repeat(120)
     );
     assert_eq!(text, want);
 }
@@ -318,7 +368,10 @@ fn the_tar_crate_reads_the_same() {
     for (theirs, (ours, content)) in archive.entries().unwrap().zip(&entries) {
         let mut theirs = theirs.unwrap();
         let path = theirs.path_bytes().into_owned();
-        assert_eq!(path.strip_suffix(b"/").unwrap_or(&path), ours.path.strip_suffix(b"/").unwrap_or(&ours.path));
+        assert_eq!(
+            path.strip_suffix(b"/").unwrap_or(&path),
+            ours.path.strip_suffix(b"/").unwrap_or(&ours.path)
+        );
         assert_eq!(theirs.header().mode().unwrap(), ours.mode);
         let mut read = Vec::new();
         theirs.read_to_end(&mut read).unwrap();

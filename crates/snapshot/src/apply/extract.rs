@@ -1,10 +1,11 @@
 //! What each entry of an archive means: checked, then put into the tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use oci::{Digest, Hasher};
 use rustix::fs::{AtFlags, FileType, Mode, makedev};
 use rustix::io::Errno;
 
@@ -12,7 +13,7 @@ use super::tree::{Dir, Tree, Was, at, create_file, stat_child};
 use super::{Limits, metadata};
 use crate::error::{Error, Name};
 use crate::stream::Source;
-use crate::tar_reader::{RawEntry, TarReader, Type};
+use crate::tar_reader::{RawEntry, Segment, TarReader, Type};
 use crate::view::is_whiteout;
 use crate::{Entry, Kind, Mtime, Owner, path};
 
@@ -41,11 +42,21 @@ pub(super) struct Extractor<'t, 'a> {
     entries: u64,
     bytes: u64,
     totals: Totals,
+    /// Digest of each file's content by its inode number, if wanted. A number used again is written again.
+    contents: Option<HashMap<u64, Digest>>,
 }
 
 impl<'t, 'a> Extractor<'t, 'a> {
     pub fn new(tree: &'t mut Tree<'a>, purpose: Purpose, limits: &Limits) -> Extractor<'t, 'a> {
-        Extractor { tree, purpose, limits: *limits, entries: 0, bytes: 0, totals: Totals::default() }
+        Extractor {
+            tree,
+            purpose,
+            limits: *limits,
+            entries: 0,
+            bytes: 0,
+            totals: Totals::default(),
+            contents: None,
+        }
     }
 
     /// All entries, and the stream to its end.
@@ -56,8 +67,14 @@ impl<'t, 'a> Extractor<'t, 'a> {
         tar.drain()
     }
 
-    pub fn totals(&self) -> Totals {
-        self.totals
+    /// Makes a digest of each file's content.
+    pub fn digest_contents(&mut self) {
+        self.contents = Some(HashMap::new());
+    }
+
+    /// What was made, and the digests.
+    pub fn finish(self) -> (Totals, Option<HashMap<u64, Digest>>) {
+        (self.totals, self.contents)
     }
 
     fn entry<S: Source>(&mut self, mut raw: RawEntry, tar: &mut TarReader<S>) -> Result<(), Error> {
@@ -92,7 +109,9 @@ impl<'t, 'a> Extractor<'t, 'a> {
             Kind::File { size } => {
                 let fd = self.with_room(&dir, name, |dir| create_file(dir, name))?;
                 let file = File::from(fd);
-                write_content(&file, *size, sparse, tar, &entry.path)?;
+                let mut hasher = self.contents.is_some().then(Hasher::new);
+                write_content(&file, *size, sparse, tar, hasher.as_mut(), &entry.path)?;
+                self.keep_digest(&file, hasher, &entry.path)?;
                 self.finish_file(&file, &dir, name, &entry)?;
                 self.totals.usage += size;
             }
@@ -233,6 +252,14 @@ impl<'t, 'a> Extractor<'t, 'a> {
         .map_err(|e| at(&Tree::path_in(dir, name), e))
     }
 
+    fn keep_digest(&mut self, file: &File, hasher: Option<Hasher>, path: &[u8]) -> Result<(), Error> {
+        if let (Some(contents), Some(hasher)) = (&mut self.contents, hasher) {
+            let stat = rustix::fs::fstat(file).map_err(|e| at(path, e))?;
+            contents.insert(stat.st_ino, hasher.finish());
+        }
+        Ok(())
+    }
+
     fn finish_file(&mut self, file: &File, dir: &Dir, name: &[u8], entry: &Entry) -> Result<(), Error> {
         let path = Tree::path_in(dir, name);
         self.tree.record(&path, &entry.kind, entry.owner, entry.mode);
@@ -323,13 +350,11 @@ impl<'t, 'a> Extractor<'t, 'a> {
                 return bad("is a directory");
             }
             Ok(_) => {}
-            Err(Errno::NOENT) => {
-                match self.tree.lower(&target_dir, target_name)? {
-                    None => return bad("does not exist"),
-                    Some(lower) if lower.kind == Kind::Directory => return bad("is a directory"),
-                    Some(lower) => self.copy_up(&target_dir, target_name, lower)?,
-                }
-            }
+            Err(Errno::NOENT) => match self.tree.lower(&target_dir, target_name)? {
+                None => return bad("does not exist"),
+                Some(lower) if lower.kind == Kind::Directory => return bad("is a directory"),
+                Some(lower) => self.copy_up(&target_dir, target_name, lower)?,
+            },
             Err(e) => return Err(at(&target_path, e)),
         }
         let path = Tree::path_in(dir, name);
@@ -364,6 +389,13 @@ impl<'t, 'a> Extractor<'t, 'a> {
                 let mut from = self.tree.view()?.open_entry(&lower.path)?;
                 let mut file = File::from(create_file(dir, name).map_err(|e| at(&lower.path, e))?);
                 std::io::copy(&mut from, &mut file).map_err(|e| at(&lower.path, e))?;
+                let mut hasher = self.contents.is_some().then(Hasher::new);
+                if let Some(hasher) = &mut hasher {
+                    let again =
+                        std::io::Seek::rewind(&mut from).and_then(|()| std::io::copy(&mut from, hasher));
+                    again.map_err(|e| at(&lower.path, e))?;
+                }
+                self.keep_digest(&file, hasher, &lower.path)?;
                 self.totals.usage += size;
                 self.finish_file(&file, dir, name, &lower)
             }
@@ -380,25 +412,23 @@ impl<'t, 'a> Extractor<'t, 'a> {
     }
 }
 
-/// Writes an entry's content: all of it, or the pieces of a sparse file where they belong.
+/// Writes an entry's content: all of it, or the pieces of a sparse file where they belong. `hasher` gets the whole.
 fn write_content<S: Source>(
     file: &File,
     size: u64,
-    sparse: Option<Vec<crate::tar_reader::Segment>>,
+    sparse: Option<Vec<Segment>>,
     tar: &mut TarReader<S>,
+    mut hasher: Option<&mut Hasher>,
     path: &[u8],
 ) -> Result<(), Error> {
-    let Some(segments) = sparse else {
-        loop {
-            let bytes = tar.content()?;
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            let n = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes)).map_err(|e| at(path, e))?;
-            tar.consume(n);
-        }
-    };
+    let whole = [Segment { offset: 0, len: size }];
+    let segments = sparse.as_deref().unwrap_or(&whole);
+    let mut end = 0;
     for segment in segments {
+        if let Some(hasher) = &mut hasher {
+            hash_hole(hasher, segment.offset - end);
+        }
+        end = segment.offset + segment.len;
         let (mut offset, mut left) = (segment.offset, segment.len);
         while left > 0 {
             let bytes = tar.content()?;
@@ -408,12 +438,30 @@ fn write_content<S: Source>(
             }
             let n = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &bytes[..most], offset));
             let n = n.map_err(|e| at(path, e))?;
+            if let Some(hasher) = &mut hasher {
+                hasher.update(&bytes[..n]);
+            }
             tar.consume(n);
             offset += n as u64;
             left -= n as u64;
         }
     }
-    rustix::fs::ftruncate(file, size).map_err(|e| at(path, e))
+    if sparse.is_some() {
+        if let Some(hasher) = &mut hasher {
+            hash_hole(hasher, size - end);
+        }
+        rustix::fs::ftruncate(file, size).map_err(|e| at(path, e))?;
+    }
+    Ok(())
+}
+
+fn hash_hole(hasher: &mut Hasher, mut len: u64) {
+    static ZEROS: [u8; 32 << 10] = [0; 32 << 10];
+    while len > 0 {
+        let n = ZEROS.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+        hasher.update(&ZEROS[..n]);
+        len -= n as u64;
+    }
 }
 
 fn over(entry: &[u8], what: &'static str, limit: u64) -> Error {

@@ -13,10 +13,11 @@ mod metadata;
 mod tree;
 mod unpack;
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use oci::DiffId;
+use oci::{DiffId, Digest};
 use runtime::Mode;
 
 use crate::compress::Compression;
@@ -79,12 +80,14 @@ pub struct ApplyOptions {
     pub limits: Limits,
     /// How ids map where this runs: as [`runtime::enter`] said.
     pub ids: Mode,
+    /// Whether to make the [`crate::tree_digest`] of the content on the way, for less than reading it again takes.
+    pub tree_digest: bool,
 }
 
 impl ApplyOptions {
     /// Default limits, no layers below.
     pub fn new(ids: Mode) -> ApplyOptions {
-        ApplyOptions { lowers: Vec::new(), limits: Limits::default(), ids }
+        ApplyOptions { lowers: Vec::new(), limits: Limits::default(), ids, tree_digest: false }
     }
 }
 
@@ -95,6 +98,8 @@ pub struct Applied {
     pub stat: LayerStat,
     /// What could not be kept.
     pub notes: Notes,
+    /// The directory's [`crate::tree_digest`] of the content, if it was asked for.
+    pub tree_digest: Option<Digest>,
 }
 
 /// What of an archive could not be kept as it is; worth a warning each, and no error, as with Docker.
@@ -143,12 +148,15 @@ pub fn apply(src: impl Read + Send, dest: &Path, opts: &ApplyOptions) -> Result<
         let inflating = scope.spawn(move || inflater.run(src, allowed, bounds));
         let mut tar = TarReader::new(chunks, opts.limits.header);
         let mut extractor = Extractor::new(&mut tree, Purpose::Layer, &opts.limits);
-        let extracted = extractor.run(&mut tar).map(|()| extractor.totals());
+        if opts.tree_digest {
+            extractor.digest_contents();
+        }
+        let extracted = extractor.run(&mut tar).map(|()| extractor.finish());
         // The inflater waits for room; without a reader it gives up.
         drop(tar);
         (extracted, inflating.join())
     });
-    let totals = extracted?;
+    let (totals, contents) = extracted?;
     let inflated = inflated
         .ok()
         .flatten()
@@ -160,7 +168,20 @@ pub fn apply(src: impl Read + Send, dest: &Path, opts: &ApplyOptions) -> Result<
         usage: totals.usage,
         inodes: totals.inodes,
     };
-    Ok(Applied { stat, notes })
+    let tree_digest = match contents {
+        Some(contents) => Some(digest_of(dest, &contents)?),
+        None => None,
+    };
+    Ok(Applied { stat, notes, tree_digest })
+}
+
+/// The digest of the tree, from those of its files' contents by inode number.
+fn digest_of(dest: &Path, contents: &HashMap<u64, Digest>) -> Result<Digest, Error> {
+    crate::tree::digest_with(dest, |_, fd| {
+        let Some(fd) = fd else { return Ok(Some(Digest::sha256(b""))) };
+        let stat = rustix::fs::fstat(fd).map_err(|e| Error::io("looking at a file just unpacked", e))?;
+        Ok(contents.get(&stat.st_ino).cloned())
+    })
 }
 
 /// Owner of what nobody says an owner of.

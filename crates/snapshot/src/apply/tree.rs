@@ -427,7 +427,11 @@ impl<'a> Tree<'a> {
     /// What the layers below have at `name` in `dir`, as far as this layer lets it be seen.
     pub fn lower(&self, dir: &Dir, name: &[u8]) -> Result<Option<Entry>, Error> {
         // Without layers below there is nothing to mount, and no right to mount is needed.
-        if dir.hidden || self.lowers.is_empty() { Ok(None) } else { self.view()?.entry(&Tree::path_in(dir, name)) }
+        if dir.hidden || self.lowers.is_empty() {
+            Ok(None)
+        } else {
+            self.view()?.entry(&Tree::path_in(dir, name))
+        }
     }
 
     /// The tree of the layers below.

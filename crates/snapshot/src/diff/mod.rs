@@ -66,9 +66,22 @@ fn write_entry(
 ) -> io::Result<()> {
     tar.entry(entry)?;
     match content {
-        Some(fd) if is_sparse(fd, entry.size())? => write_sparse(tar, fd, entry.size(), buffer),
-        Some(fd) => write_range(tar, fd, 0, entry.size(), buffer),
+        Some(fd) => read_content(tar, fd, entry.size(), buffer),
         None => Ok(()),
+    }
+}
+
+/// Writes `size` bytes of an open file to `out`; holes are not read.
+pub(crate) fn read_content(
+    out: &mut impl Write,
+    fd: &OwnedFd,
+    size: u64,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    if is_sparse(fd, size)? {
+        write_sparse(out, fd, size, buffer)
+    } else {
+        write_range(out, fd, 0, size, buffer)
     }
 }
 

@@ -1,0 +1,218 @@
+//! Whose the files of a finished step are, where the step itself could not have been told.
+//!
+//! Two things are known: what owners its processes asked for, by the identity of the file in the upper directory; and
+//! whose files of the lowers were. A file that overlayfs copied up is still whose it was, one that the step made is
+//! root's, and either is whose it was last asked to be.
+//!
+//! Copied up or made? Overlayfs notes the origin of what it copies up (by inode, so that a renamed file is found,
+//! too). It has no note on links and pipes, nor on files with several names: those are taken for copies if they have
+//! the kind, the time and the target of the lowers' file of that name.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use runtime::owners::{FileId, OwnerRecord};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, major, minor, openat, statat};
+
+use super::{Owners, Record};
+use crate::error::{Doing as _, Error};
+use crate::view::{View, is_whiteout};
+use crate::xattrs::{self, OPAQUE, ORIGIN};
+use crate::{Kind, Owner, path};
+
+/// Writes the sidecar of the upper directory `upper` of a step that ran over `lowers` (topmost first) and asked for
+/// the owners `asked`; also returns it. To be called before [`crate::normalize`], which removes the notes of origin.
+///
+/// # Errors
+/// [`Error::Io`] with the path, and what mounting the lowers says.
+pub fn settle(upper: &Path, lowers: &[PathBuf], asked: &[OwnerRecord]) -> Result<Owners, Error> {
+    let view = View::open(lowers)?;
+    let mut settled = Owners::default();
+    if !asked.is_empty() || view.has_sidecars()? {
+        let asked = asked.iter().map(|record| (record.file, record)).collect();
+        let step = Step { upper, view: &view, asked, by_inode: view.records_by_inode()? };
+        step.settle(&mut settled)?;
+    }
+    settled.save(upper)?;
+    Ok(settled)
+}
+
+struct Step<'a> {
+    upper: &'a Path,
+    view: &'a View,
+    asked: HashMap<FileId, &'a OwnerRecord>,
+    /// What the lowers' sidecars say, by inode number.
+    by_inode: HashMap<u64, Record>,
+}
+
+impl Step<'_> {
+    fn settle(&self, settled: &mut Owners) -> Result<(), Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = openat(CWD, self.upper, flags, Mode::empty()).doing("opening", self.upper)?;
+        let mut todo = vec![(root, Vec::new())];
+        while let Some((directory, at)) = todo.pop() {
+            let listing = Dir::read_from(&directory).map_err(|e| self.failed(&at, e))?;
+            for entry in listing {
+                let entry = entry.map_err(|e| self.failed(&at, e))?;
+                let name = entry.file_name().to_bytes();
+                if matches!(name, b"." | b"..") {
+                    continue;
+                }
+                let below = path::join(&at, name);
+                let failed = |e: rustix::io::Errno| self.failed(&below, e);
+                let stat = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                if is_whiteout(&stat) {
+                    continue;
+                }
+                let kind = FileType::from_raw_mode(stat.st_mode);
+                let fd = match kind {
+                    FileType::Directory => {
+                        Some(openat(&directory, name, flags, Mode::empty()).map_err(failed)?)
+                    }
+                    FileType::RegularFile => {
+                        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                        Some(openat(&directory, name, flags, Mode::empty()).map_err(failed)?)
+                    }
+                    _ => None,
+                };
+                if let Some(record) = self.record(&directory, name, &below, &stat, fd.as_ref())? {
+                    settled.0.insert(below.clone(), record);
+                }
+                if kind == FileType::Directory
+                    && let Some(fd) = fd
+                {
+                    todo.push((fd, below));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be said of a file of the upper directory; `None`: nothing, it is root's and what it looks like.
+    fn record(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        at: &[u8],
+        stat: &Stat,
+        fd: Option<&OwnedFd>,
+    ) -> Result<Option<Record>, Error> {
+        let inherited = self.inherited(directory, name, at, stat, fd)?;
+        let id = FileId::of(directory, name).map_err(|e| self.failed(at, e))?;
+        let asked = self.asked.get(&id);
+        let was = inherited.map_or(Owner::ROOT, |record| record.owner);
+        let owner = Owner {
+            uid: asked.and_then(|record| record.uid).unwrap_or(was.uid),
+            gid: asked.and_then(|record| record.gid).unwrap_or(was.gid),
+        };
+        let mode = stat.st_mode & 0o7777;
+        let is_empty_file =
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0;
+        let device = if is_empty_file { self.device(asked.copied(), inherited) } else { None };
+        if owner == Owner::ROOT && device.is_none() {
+            return Ok(None);
+        }
+        let kind = device.unwrap_or_else(|| match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink(Vec::new()),
+            FileType::Fifo => Kind::Fifo,
+            _ => Kind::File { size: 0 },
+        });
+        Ok(Record::of(&kind, owner, mode))
+    }
+
+    /// The device that an empty file stands for.
+    fn device(&self, asked: Option<&OwnerRecord>, inherited: Option<Record>) -> Option<Kind> {
+        if let Some(device) = asked.and_then(|record| record.device) {
+            let (major, minor) = (major(device.rdev), minor(device.rdev));
+            return Some(match FileType::from_raw_mode(device.mode) {
+                FileType::BlockDevice => Kind::BlockDevice { major, minor },
+                _ => Kind::CharDevice { major, minor },
+            });
+        }
+        match inherited?.kind_over(Kind::Fifo) {
+            Kind::Fifo => None,
+            device => Some(device),
+        }
+    }
+
+    /// What the lowers say of the file that this one was copied up from, if it was.
+    fn inherited(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        at: &[u8],
+        stat: &Stat,
+        fd: Option<&OwnedFd>,
+    ) -> Result<Option<Record>, Error> {
+        let mark = |name: &str| match fd {
+            Some(fd) => xattrs::get(fd, name.as_bytes()).map_err(|e| self.failed(at, e)),
+            None => Ok(None),
+        };
+        if let Some(origin) = mark(ORIGIN)? {
+            return match inode_of_origin(&origin) {
+                Some(inode) => Ok(self.by_inode.get(&inode).copied()),
+                None => self.view.record(at),
+            };
+        }
+        let is_copy = match self.view.lstat(at)? {
+            None => false,
+            Some(lower) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                // One that the step made hides what was there.
+                FileType::from_raw_mode(lower.st_mode) == FileType::Directory
+                    && mark(OPAQUE)?.as_deref() != Some(b"y")
+            }
+            Some(lower) => {
+                let same_time = (lower.st_mtime, lower.st_mtime_nsec) == (stat.st_mtime, stat.st_mtime_nsec);
+                let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+                let same_kind =
+                    (lower.st_mode ^ stat.st_mode) & 0o170_000 == 0 && lower.st_size == stat.st_size;
+                same_time && same_kind && (!is_link || self.same_target(directory, name, at)?)
+            }
+        };
+        if is_copy { self.view.record(at) } else { Ok(None) }
+    }
+
+    fn same_target(&self, directory: &OwnedFd, name: &[u8], at: &[u8]) -> Result<bool, Error> {
+        let ours = rustix::fs::readlinkat(directory, name, Vec::new()).map_err(|e| self.failed(at, e))?;
+        Ok(self.view.readlink(at)? == ours.as_bytes())
+    }
+
+    fn failed(&self, at: &[u8], error: impl Into<std::io::Error>) -> Error {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = self.upper.join(std::ffi::OsStr::from_bytes(at));
+        Error::io(format!("looking at {}", path.display()), error)
+    }
+}
+
+/// The inode number in overlayfs's note of an origin: a header of 21 bytes (version, magic `0xfb`, length, flags, the
+/// kind of file handle, the file system's uuid), then the handle. Of its kinds, those of ext4, XFS and tmpfs's like.
+fn inode_of_origin(origin: &[u8]) -> Option<u64> {
+    let (kind, handle) = (*origin.get(4)?, origin.get(21..)?);
+    if origin[1] != 0xfb {
+        return None;
+    }
+    match kind {
+        1 | 2 => Some(u32::from_ne_bytes(handle.get(..4)?.try_into().ok()?).into()),
+        0x81 | 0x82 => Some(u64::from_ne_bytes(handle.get(..8)?.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins() {
+        let mut origin = vec![0, 0xfb, 29, 0, 1];
+        origin.extend([0; 16]);
+        origin.extend(77u32.to_ne_bytes());
+        origin.extend(5u32.to_ne_bytes());
+        assert_eq!(inode_of_origin(&origin), Some(77));
+        origin[4] = 0x4d;
+        assert_eq!(inode_of_origin(&origin), None);
+        assert_eq!(inode_of_origin(b""), None);
+    }
+}
