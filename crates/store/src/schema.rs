@@ -105,7 +105,8 @@ CREATE TABLE IF NOT EXISTS leases (
 
 -- what no syncfs has covered yet; kinds as in leases. AUTOINCREMENT: a number is never used twice.
 CREATE TABLE IF NOT EXISTS unsynced (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+    since INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS unsynced_boot ON unsynced (boot);
 CREATE INDEX IF NOT EXISTS unsynced_key ON unsynced (kind, key);

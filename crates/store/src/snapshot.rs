@@ -298,20 +298,30 @@ pub(crate) fn all_snapshots(connection: &Connection) -> Sql<Vec<Snapshot>> {
     for raw in statement.query_map([], read_row)? {
         all.push(raw?.check()?);
     }
-    let parents: HashMap<ChainId, Option<ChainId>> =
-        all.iter().map(|s| (s.chain_id.clone(), s.parent.clone())).collect();
-    let depth = |snapshot: &Snapshot| {
-        let mut depth = 0usize;
-        let mut at = snapshot.parent.as_ref();
-        while let Some(parent) = at {
-            depth += 1;
-            // A damaged database could hold a ring.
-            at = if depth <= parents.len() { parents.get(parent).and_then(Option::as_ref) } else { None };
-        }
-        depth
-    };
-    all.sort_by_cached_key(|s| (depth(s), s.chain_id.clone()));
+    let depths = depths(&all);
+    all.sort_by_cached_key(|s| (depths.get(&s.chain_id).copied().unwrap_or(0), s.chain_id.clone()));
     Ok(all)
+}
+
+/// How many snapshots are below each.
+fn depths(all: &[Snapshot]) -> HashMap<ChainId, usize> {
+    let parents: HashMap<&ChainId, Option<&ChainId>> =
+        all.iter().map(|s| (&s.chain_id, s.parent.as_ref())).collect();
+    let mut depths: HashMap<ChainId, usize> = HashMap::with_capacity(all.len());
+    for snapshot in all {
+        let mut unknown = Vec::new();
+        let mut at = Some(&snapshot.chain_id);
+        // A ring, which only a damaged database could hold, ends at its own length.
+        while let Some(chain_id) = at.filter(|c| !depths.contains_key(*c) && unknown.len() <= all.len()) {
+            unknown.push(chain_id);
+            at = parents.get(chain_id).copied().flatten();
+        }
+        let lowest = at.and_then(|c| depths.get(c)).map_or(0, |below| below + 1);
+        for (depth, chain_id) in (lowest..).zip(unknown.into_iter().rev()) {
+            depths.insert(chain_id.clone(), depth);
+        }
+    }
+    depths
 }
 
 /// A row as text.

@@ -13,7 +13,7 @@ use crate::broken::{Broken, apply_broken};
 use crate::db::{Sql, parse};
 use crate::lease::{Kind, forget, lock, owner};
 use crate::remove::remove_tree;
-use crate::schema::{CONTAINERS, LEASES, TMP, WORK};
+use crate::schema::{CONTAINERS, DIRS, LEASES, TMP, WORK, make_dirs};
 use crate::sync::unmark;
 use crate::{Error, Hooks, Result, Snapshot, Store};
 
@@ -44,6 +44,8 @@ impl Store {
 
     /// All but what an earlier boot left unsynced.
     pub(crate) fn sweep_files(&self, report: &mut SweepReport) -> Result<()> {
+        // A power cut may have taken an empty one; the first that is missing would fail all that follows.
+        make_missing_dirs(self.root())?;
         self.sweep_leases(report)?;
         for dir in [WORK, TMP] {
             self.sweep_dir(dir, report)?;
@@ -191,6 +193,10 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
             Err(e) => return Err(Error::io("cannot list", dir, e)),
         }
     }
+}
+
+fn make_missing_dirs(root: &Path) -> Result<()> {
+    if DIRS.iter().all(|dir| root.join(dir).is_dir()) { Ok(()) } else { make_dirs(root) }
 }
 
 /// What cannot be removed now (a dying process still writes to it) is left to the next sweep; only a lack of

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::db::Sql;
 use crate::lease::Kind;
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, now};
 
 impl Store {
     /// Makes all that was committed until now survive a power cut, by one `syncfs`, and marks it so. What is
@@ -28,6 +28,15 @@ impl Store {
             })?;
         }
         Ok(())
+    }
+
+    /// Since when, in nanoseconds since the Unix epoch, something waits for a [`Store::sync`]; `None` when nothing does. The
+    /// kernel writes everything back within a minute by itself, so that a sync of what is older costs little.
+    pub fn unsynced_since(&self) -> Result<Option<i64>> {
+        self.db().read(|c| {
+            Ok(c.prepare_cached("SELECT min(since) FROM unsynced WHERE boot = ?1")?
+                .query_row([self.boot()], |row| row.get(0))?)
+        })
     }
 
     /// The boot that this process runs in.
@@ -67,8 +76,8 @@ impl Store {
     /// Records that no sync has covered this thing, made just now.
     pub(crate) fn mark_unsynced(&self, connection: &Connection, kind: Kind, key: &str) -> Sql<()> {
         connection
-            .prepare_cached("INSERT INTO unsynced (boot, kind, key) VALUES (?1, ?2, ?3)")?
-            .execute(params![self.boot(), kind.as_str(), key])?;
+            .prepare_cached("INSERT INTO unsynced (boot, kind, key, since) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![self.boot(), kind.as_str(), key, now()])?;
         Ok(())
     }
 }

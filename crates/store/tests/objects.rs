@@ -88,7 +88,9 @@ fn snapshots_stack_up() {
     let snapshot = store.snapshot(&b).unwrap().unwrap();
     assert_eq!((snapshot.parent, snapshot.diff_id), (Some(a.clone()), diff_id("b")));
     assert!(!snapshot.synced);
+    assert!(store.unsynced_since().unwrap().is_some());
     store.sync().unwrap();
+    assert_eq!(store.unsynced_since().unwrap(), None);
     assert!(store.snapshot(&b).unwrap().unwrap().synced);
     assert_eq!(store.lowers(&layers).unwrap(), [store.snapshot_dir(&b), store.snapshot_dir(&a)]);
     assert_eq!(store.lowers(&[]).unwrap(), Vec::<std::path::PathBuf>::new());
