@@ -8,20 +8,34 @@
 //! - [`mount_overlay`] stacks directories, as a detached mount: a file descriptor and no mount point.
 //! - [`beneath`] opens paths under a root whose content nobody vouches for.
 //! - [`owners`] answers a container's chown family where only one id is mapped, and remembers what was asked.
+//! - [`spec`] is the OCI runtime spec, with Docker's defaults; [`capability`] the names in it.
+//! - [`Supervisor`] is the process that containers are children of; [`Container`] what it is given. [`init`] must be
+//!   the first thing in `main` for it.
 //! - [`doctor`] says which of these this machine allows, what works without, and how to turn it on.
 
 pub mod beneath;
+pub mod capability;
 pub mod doctor;
 pub mod owners;
+pub mod spec;
 
+mod container;
 mod error;
+mod external;
 mod filesystem;
 mod ids;
+mod init;
 mod namespace;
 mod overlay;
+mod seccomp;
 mod settings;
+mod supervisor;
 mod sys;
+mod terminal;
 
+pub use container::{Container, RootFs, RuntimeChoice, Source};
 pub use error::{Context, Error};
+pub use init::init;
 pub use namespace::{Mode, enter, mode, why_single};
 pub use overlay::{MAX_LOWERS, Overlay, Upper, mount_overlay};
+pub use supervisor::{Exit, Running, Signaller, Stdio, Supervisor};
