@@ -31,6 +31,9 @@ pub enum Kind {
 pub struct Error {
     /// For programs.
     pub kind: Kind,
+    /// What stands before the message where more is to be seen: the end of a step's output, lines of a
+    /// Dockerfile. Whole lines, or nothing.
+    pub detail: String,
     /// For people: lower-case, no final dot, names what was asked and what was found.
     pub message: String,
     /// What to do about it, each a sentence of its own; may be empty.
@@ -40,7 +43,7 @@ pub struct Error {
 impl Error {
     /// An error of that kind with no hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), hints: Vec::new() }
+        Error { kind, detail: String::new(), message: message.into(), hints: Vec::new() }
     }
 
     /// [`Kind::NotFound`].

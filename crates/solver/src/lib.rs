@@ -9,38 +9,11 @@
 //! [`Observer`], and images come pinned by their layers.
 #![forbid(unsafe_code)]
 
-pub mod context {
-    /** x */
-    #[derive(Debug)]
-    pub struct Context;
-}
-mod copy {
-    use crate::{
-        error::Failure,
-        step::{Made, Step},
-    };
-    use oci::Digest;
-    pub(crate) fn content_digest(_: &Step<'_>, _: &graph::FileOp) -> Result<Option<Digest>, Failure> {
-        Ok(None)
-    }
-    pub(crate) fn run(_: &Step<'_>, _: &graph::FileOp) -> Result<(Made, Digest), Failure> {
-        Err(Failure::Interrupted)
-    }
-    pub(crate) fn mount_digest(_: &Step<'_>, _: u32, _: &str) -> Result<Digest, Failure> {
-        Err(Failure::Interrupted)
-    }
-    pub(crate) fn mount_copy(_: &Step<'_>, _: u32, _: &str, _: &std::path::Path) -> Result<(), Failure> {
-        Err(Failure::Interrupted)
-    }
-}
+pub mod context;
+mod copy;
 mod error;
 mod exec;
-pub mod file {
-    /** x */
-    #[derive(Debug, thiserror::Error)]
-    #[error("x")]
-    pub struct Error;
-}
+pub mod file;
 mod key;
 mod merge;
 mod mounts;

@@ -1,5 +1,6 @@
 //! One vertex: looked up, and run where nothing can stand for it.
 
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use graph::{FileOp, Graph, Op, Source, Vertex, VertexId};
@@ -66,7 +67,7 @@ pub(crate) fn run(
         Op::Source(Source::Image(image)) => Ok(Tree::Stack(Stack::new(image.diff_ids.clone()))),
         Op::Source(Source::Local(name)) => Ok(Tree::Context(name.clone())),
         op => {
-            let step = Step { id, vertex, inputs, base: base(inputs)?, session, began: Instant::now() };
+            let step = Step { graph, id, vertex, inputs, base: base(inputs)?, session, began: Instant::now() };
             let result = match op {
                 Op::Exec(exec) => step.exec(exec),
                 Op::File(file) => step.file(file),
@@ -91,6 +92,7 @@ fn base(inputs: &[Tree]) -> Result<&Stack, Failure> {
 
 /// One vertex at work.
 pub(crate) struct Step<'a> {
+    pub graph: &'a Graph,
     pub id: VertexId,
     pub vertex: &'a Vertex,
     pub inputs: &'a [Tree],
@@ -142,9 +144,10 @@ impl Step<'_> {
         }
         // Files are read for a key only where a record could match it: else they are read once,
         // while they are copied.
+        let mut taken = copy::prepare(self, op)?;
         let known = self.vertex.ignore_cache || !self.has_records("file")?;
-        if !known && let Some(content) = copy::content_digest(self, op)? {
-            let slow = self.content_key(&content);
+        if !known && let Some(content) = taken.content()? {
+            let slow = self.content_key(&content.digest);
             if let Some(stack) = self.look_up(&slow)? {
                 if pinned {
                     self.record(CacheKind::Fast, &fast, &stack, 0)?;
@@ -153,12 +156,24 @@ impl Step<'_> {
             }
         }
         self.started();
-        let (made, content) = copy::run(self, op)?;
-        let slow = self.content_key(&content);
-        match pinned {
-            true => self.finish(made, &[(CacheKind::Slow, &slow), (CacheKind::Fast, &fast)]),
-            false => self.finish(made, &[(CacheKind::Slow, &slow)]),
+        let (made, content) = copy::run(self, taken, self.previous()?.as_deref())?;
+        // What changed while it was copied is not found again by its content.
+        let slow = content.map(|content| self.content_key(&content));
+        let slow = slow.as_ref().map(|key| (CacheKind::Slow, key));
+        let fast = pinned.then_some((CacheKind::Fast, &fast));
+        self.finish(made, &slow.into_iter().chain(fast).collect::<Vec<_>>())
+    }
+
+    /// The layer directory that this step made the last time, whatever it took then.
+    fn previous(&self) -> Result<Option<PathBuf>, Failure> {
+        for record in self.session.store.cache_nearest(&self.identity(), 1)? {
+            if let (Some(chain), 1) = (&record.chain_id, record.diff_ids.len())
+                && self.session.store.snapshot(chain)?.is_some()
+            {
+                return Ok(Some(self.session.store.snapshot_dir(chain)));
+            }
         }
+        Ok(None)
     }
 
     fn key(&self, kind: &str) -> Key {

@@ -9,8 +9,10 @@ use dockerfile::ignore::Patterns;
 use dockerfile::render;
 use oci::Digest;
 use snapshot::{Limits, Mtime, Owner, UnpackOptions};
+use solver::context::Context;
 use store::{PendingSnapshot, Store};
 
+use crate::build::ignore::Ignore;
 use crate::build::request::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
 use crate::{Engine, Error, Result};
 
@@ -30,7 +32,7 @@ pub(crate) struct Inputs {
     /// The name of the file that says so.
     pub ignore_name: String,
     /// Where a context from a stream was unpacked, until the build ends.
-    _unpacked: Option<PendingSnapshot>,
+    unpacked: Option<PendingSnapshot>,
 }
 
 impl Inputs {
@@ -60,8 +62,12 @@ impl Inputs {
     }
 
     /// The build contexts by name.
-    pub fn contexts(&self, _store: &Store) -> Result<BTreeMap<String, solver::context::Context>> {
-        Ok(BTreeMap::new())
+    pub fn contexts(&self, store: &Store) -> Result<BTreeMap<String, Context>> {
+        let filter = Ignore { patterns: self.ignore.clone(), name: self.ignore_name.clone() };
+        // What was unpacked for this build alone is not worth remembering.
+        let cache = self.unpacked.is_none().then(|| store.context_file(&self.root));
+        let context = Context::open(&self.root, Box::new(filter), cache)?;
+        Ok(BTreeMap::from([("context".to_owned(), context)]))
     }
 
     fn new(
@@ -89,7 +95,7 @@ impl Inputs {
             let texts: Vec<String> = all.iter().map(|d| render(d, &ignore_name, &text)).collect();
             Error::invalid(texts.join("\n"))
         })?;
-        Ok(Inputs { name, dockerfile, root, ignore, ignore_name, _unpacked: unpacked })
+        Ok(Inputs { name, dockerfile, root, ignore, ignore_name, unpacked })
     }
 }
 

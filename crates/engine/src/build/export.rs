@@ -14,10 +14,11 @@ pub(crate) fn export(
     request: &BuildRequest,
     lowered: &Lowered,
     layers: Vec<DiffId>,
+    say: &dyn Fn(&str),
 ) -> Result<(ImageId, Option<(String, Option<Digest>)>)> {
     let mut config = lowered.config.clone();
     config.rootfs.diff_ids = layers;
-    config.created = Some(timestamp(request.epoch));
+    config.created = Some(timestamp(lowered.source_date_epoch));
     let document = Document::of(config);
     let base = lowered.base.clone();
     let mut meta = ImageMeta::default();
@@ -29,8 +30,10 @@ pub(crate) fn export(
         meta.base = Some(Base { name: base.name.to_string(), digest: base.digest.clone() });
     }
     let image = engine.store.put_image(&document.bytes, &meta)?;
+    say(&format!("writing image {image} done"));
     for reference in &request.tags {
         engine.store.set_reference(reference, &image)?;
+        say(&format!("naming to {reference} done"));
     }
     Ok((image, base.map(|b| (b.name.to_string(), b.digest))))
 }

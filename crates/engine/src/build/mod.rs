@@ -5,6 +5,7 @@
 
 mod context;
 mod export;
+mod ignore;
 mod observe;
 mod request;
 mod resolve;
@@ -42,7 +43,7 @@ pub fn build(
     let began = Instant::now();
     let lease = engine.store.lease()?;
     let steps = Steps::new(events);
-    let inputs = internal(&steps, "[internal] load build definition and context", || {
+    let inputs = internal(&steps, "[internal] load build definition from Dockerfile", |_| {
         Inputs::load(engine, request, stream)
     })?;
     let parsed = dockerfile::parse(&inputs.dockerfile).map_err(|all| syntax(&inputs, &all))?;
@@ -56,9 +57,15 @@ pub fn build(
     for warning in &lowered.warnings {
         events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
     }
+    refuse(&lowered)?;
+    if !lowered.unused_build_args.is_empty() {
+        let names = lowered.unused_build_args.join(", ");
+        events.event(Event::Warning(format!("one or more build-args were not consumed: {names}")));
+    }
     let solved = solve(engine, request, &inputs, &lowered, &steps, interrupted)?;
-    let (image, base) =
-        internal(&steps, "exporting to image", || export::export(engine, request, &lowered, solved.layers))?;
+    let (image, base) = internal(&steps, "exporting to image", |say| {
+        export::export(engine, request, &lowered, solved.layers, say)
+    })?;
     drop(lease);
     let (cached, ran) = steps.counts();
     Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
@@ -82,6 +89,31 @@ fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> Lower
     }
 }
 
+/// What can be seen not to work before anything runs.
+fn refuse(lowered: &Lowered) -> Result<()> {
+    let host = Platform::host();
+    for stage in lowered.stages.iter().filter(|stage| stage.runs) {
+        if !stage.platform.matches(&host) {
+            return Err(Error::unsupported(format!(
+                "stage {} runs commands for {}, and this machine runs {host}",
+                stage.name, stage.platform
+            ))
+            .hint("build for this machine's platform, or let the stage only COPY"));
+        }
+    }
+    for (_, vertex) in lowered.graph.iter() {
+        if let graph::Op::Exec(exec) = &vertex.op
+            && exec.security == graph::Security::Insecure
+        {
+            return Err(Error::unsupported(format!(
+                "{}: RUN --security=insecure needs an entitlement that this version cannot give",
+                vertex.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn solve(
     engine: &Engine,
     request: &BuildRequest,
@@ -98,7 +130,7 @@ fn solve(
         runtime: request.runtime.clone(),
         contexts: inputs.contexts(&engine.store)?,
         jobs: request.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        epoch: request.epoch,
+        epoch: lowered.source_date_epoch,
         network: request.network,
         secrets: &secrets,
         resolv_conf: engine.resolv_conf(),
@@ -106,7 +138,11 @@ fn solve(
         interrupted,
         lazy: Lazy::default(),
     };
-    solver::solve(&lowered.graph, lowered.target, &session).map_err(|error| failed(inputs, lowered, error))
+    let solved = solver::solve(&lowered.graph, lowered.target, &session);
+    for context in session.contexts.values() {
+        context.save();
+    }
+    solved.map_err(|error| failed(inputs, lowered, error))
 }
 
 /// Errors of the Dockerfile, each with its line shown.
@@ -115,27 +151,23 @@ fn syntax(inputs: &Inputs, all: &[Diagnostic]) -> Error {
     Error::new(Kind::Invalid, format!("failed to read the Dockerfile\n{}", texts.join("\n")))
 }
 
-/// A failed step, with its Dockerfile lines shown.
+/// A failed step in BuildKit's layout: the end of its output, its Dockerfile lines, the reason last.
 fn failed(inputs: &Inputs, lowered: &Lowered, error: solver::Error) -> Error {
-    let mut message = String::new();
-    if let Some(vertex) = error.vertex.map(|id| lowered.graph.vertex(id)) {
-        message = format!("failed to solve: {}: {}", vertex.name, error.failure);
-        if let solver::Failure::Exit { tail, .. } = &error.failure {
-            let tail = String::from_utf8_lossy(tail);
-            message.push_str(&format!("\n------\n > {}:\n{}\n------", vertex.name, last_lines(&tail, 20)));
-        }
-        if let Some(location) = vertex.location {
-            message.push('\n');
-            message.push_str(&excerpt(inputs, location));
-        }
-    } else {
-        message.push_str(&format!("failed to solve: {}", error.failure));
-    }
-    let kind = match &error.failure {
-        solver::Failure::Unsupported(_) => Kind::Unsupported,
-        _ => Kind::BuildFailed,
+    let Some(vertex) = error.vertex.map(|id| lowered.graph.vertex(id)) else {
+        let cause = Error::from(error.failure);
+        return cause.context("failed to solve");
     };
-    Error::new(kind, message)
+    let mut detail = String::new();
+    if let solver::Failure::Exit { tail, .. } = &error.failure {
+        let tail = String::from_utf8_lossy(tail);
+        detail.push_str(&format!("------\n > {}:\n{}\n------\n", vertex.name, last_lines(&tail, 20)));
+    }
+    if let Some(location) = vertex.location {
+        detail.push_str(&excerpt(inputs, location));
+        detail.push('\n');
+    }
+    let cause = Error::from(error.failure);
+    Error { message: format!("failed to solve: {}", cause.message), detail, ..cause }
 }
 
 fn last_lines(text: &str, count: usize) -> String {

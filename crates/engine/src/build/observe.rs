@@ -54,12 +54,21 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Does something that is no step of the Dockerfile, shown as a step all the same.
-pub(crate) fn internal<T>(steps: &Steps<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Does something that is no step of the Dockerfile, shown as a step all the same. `work` is given
+/// what it can say lines with.
+pub(crate) fn internal<T>(
+    steps: &Steps<'_>,
+    name: &str,
+    work: impl FnOnce(&dyn Fn(&str)) -> Result<T>,
+) -> Result<T> {
     let began = Instant::now();
     let step = steps.number();
     steps.tell(step, Step::Started(name.to_owned()));
-    let result = work();
+    let say = |line: &str| {
+        let bytes = format!("{line}\n").into_bytes();
+        steps.tell(step, Step::Output { stderr: false, at: began.elapsed(), bytes });
+    };
+    let result = work(&say);
     steps.tell(
         step,
         match result {

@@ -71,7 +71,7 @@ impl Bases<'_> {
     fn fetch(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let name = format!("[internal] load metadata for {reference}");
         let source = PullSource::Registry(reference.clone());
-        let pulled = internal(self.steps, &name, || {
+        let pulled = internal(self.steps, &name, |_| {
             pull(self.engine, &source, platform, &Options::default(), self.events)
         })?;
         let one = pulled.first().ok_or_else(|| Error::internal("a pull without a result"))?;

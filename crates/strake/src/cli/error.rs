@@ -7,6 +7,8 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(crate) struct CliError {
     code: u8,
+    /// Whole lines that stand before the messages.
+    detail: String,
     messages: Vec<String>,
     hints: Vec<String>,
     /// Messages are printed as they are, not behind `Error:`.
@@ -22,17 +24,23 @@ const PIPE_CLOSED: u8 = 128 + 13;
 impl CliError {
     /// A message behind `Error:`; exit code 1.
     pub(crate) fn new(message: impl Into<String>) -> CliError {
-        CliError { code: 1, messages: vec![message.into()], hints: Vec::new(), plain: false }
+        CliError {
+            code: 1,
+            detail: String::new(),
+            messages: vec![message.into()],
+            hints: Vec::new(),
+            plain: false,
+        }
     }
 
     /// No message: all has been said.
     pub(crate) fn silent(code: u8) -> CliError {
-        CliError { code, messages: Vec::new(), hints: Vec::new(), plain: true }
+        CliError { code, detail: String::new(), messages: Vec::new(), hints: Vec::new(), plain: true }
     }
 
     /// Text that is printed as it stands.
     pub(crate) fn plain(text: impl Into<String>, code: u8) -> CliError {
-        CliError { code, messages: vec![text.into()], hints: Vec::new(), plain: true }
+        CliError { code, detail: String::new(), messages: vec![text.into()], hints: Vec::new(), plain: true }
     }
 
     /// Several failures of one command as one, with the first one's exit code. `None` where there are none.
@@ -60,7 +68,7 @@ impl CliError {
 
     /// Says it, and gives the exit code.
     pub(crate) fn tell(&self) -> ExitCode {
-        let mut text = String::new();
+        let mut text = self.detail.clone();
         for message in &self.messages {
             if !self.plain {
                 text.push_str("Error: ");
@@ -79,7 +87,13 @@ impl CliError {
 
 impl From<engine::Error> for CliError {
     fn from(error: engine::Error) -> CliError {
-        CliError { code: 1, messages: vec![error.message], hints: error.hints, plain: false }
+        CliError {
+            code: 1,
+            detail: error.detail,
+            messages: vec![error.message],
+            hints: error.hints,
+            plain: false,
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl TestImage {
     }
 }
 
-fn ran(command: &mut Command) -> Ran {
+pub fn ran(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,8 +1,11 @@
 //! The real binary, verb by verb, each test on a store of its own: what it prints, where, and its exit code.
 
 mod harness;
+mod project;
 
+mod build;
 mod df;
+mod doctor;
 mod frame;
 mod history;
 mod images;

@@ -1,0 +1,139 @@
+//! What runs again, and what does not.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use crate::project::Project;
+
+/// Names of the steps that ran, and of those that were cached.
+fn steps(said: &str) -> (Vec<String>, Vec<String>) {
+    let (mut ran, mut cached) = (Vec::new(), Vec::new());
+    let lines: Vec<&str> = said.lines().collect();
+    for pair in lines.windows(2) {
+        let Some((number, name)) = pair[0].split_once(" [") else { continue };
+        if !number.starts_with('#') || name.starts_with("internal]") {
+            continue;
+        }
+        let step = name.split_once("] ").map_or(name, |(_, step)| step).to_owned();
+        match pair[1].ends_with(" CACHED") {
+            true => cached.push(step),
+            false => ran.push(step),
+        }
+    }
+    (ran, cached)
+}
+
+const DOCKERFILE: &str = "FROM busybox\nCOPY a b /\nRUN cat /a > /from-a\nCOPY c /c\nRUN cat /c > /from-c\n";
+
+fn project() -> Project {
+    Project::new(&[("Dockerfile", DOCKERFILE), ("a", "1"), ("b", "2"), ("c", "3")])
+}
+
+#[test]
+fn an_unchanged_build_runs_nothing() {
+    let project = project();
+    project.built(&[]);
+    let id = project.id();
+    let (ran, cached) = steps(&project.built(&[]));
+    assert_eq!((ran.len(), cached.len()), (0, 4), "{ran:?}");
+    let _ = id;
+    let (ran, _) = steps(&project.built(&["--no-cache"]));
+    assert_eq!(ran.len(), 4);
+}
+
+#[test]
+fn a_changed_file_runs_what_depends_on_it() {
+    let project = project();
+    project.built(&[]);
+    project.write("c", "changed");
+    let (ran, cached) = steps(&project.built(&[]));
+    assert_eq!(ran, ["COPY c /c", "RUN cat /c > /from-c"]);
+    assert_eq!(cached.len(), 2);
+    assert_eq!(project.sh("cat /from-c"), "changed");
+    project.write("b", "changed");
+    assert_eq!(steps(&project.built(&[])).0.len(), 4);
+    // Back to what it was: found again.
+    project.write("b", "2");
+    project.write("c", "3");
+    assert_eq!(steps(&project.built(&[])).0.len(), 0);
+}
+
+#[test]
+fn touching_a_file_runs_nothing() {
+    let project = project();
+    project.built(&[]);
+    for name in ["a", "b", "c"] {
+        let file = fs::File::options().write(true).open(project.path(name)).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(100)).unwrap();
+    }
+    assert_eq!(steps(&project.built(&[])).0.len(), 0);
+}
+
+#[test]
+fn modes_and_names_count() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = Project::new(&[("Dockerfile", "FROM busybox\nCOPY d /d\n"), ("d/x", "1")]);
+    project.built(&[]);
+    fs::set_permissions(project.path("d/x"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(steps(&project.built(&[])).0.len(), 1);
+    assert_eq!(project.sh("stat -c %a /d/x"), "755\n");
+    fs::rename(project.path("d/x"), project.path("d/y")).unwrap();
+    assert_eq!(steps(&project.built(&[])).0.len(), 1);
+}
+
+#[test]
+fn comments_stage_names_and_case_do_not_count() {
+    let project = project();
+    project.built(&[]);
+    project.write(
+        "Dockerfile",
+        &format!("# a remark\n{}", DOCKERFILE.replace("FROM busybox", "from busybox as named")),
+    );
+    let (ran, _) = steps(&project.built(&[]));
+    assert_eq!(ran.len(), 0, "{ran:?}");
+}
+
+#[test]
+fn arguments_count_where_they_are_declared() {
+    let project =
+        Project::new(&[("Dockerfile", "FROM busybox\nRUN echo before\nARG V=1\nRUN echo $V > /v\n")]);
+    project.built(&[]);
+    let (ran, cached) = steps(&project.built(&["--build-arg", "V=2"]));
+    assert_eq!((ran.len(), cached.len()), (1, 1));
+    assert_eq!(project.sh("cat /v"), "2\n");
+    assert_eq!(steps(&project.built(&["--build-arg", "V=1"])).0.len(), 0);
+}
+
+#[test]
+fn a_parent_with_the_same_bytes_hits_again() {
+    let project = Project::new(&[("Dockerfile", "FROM busybox\nRUN echo same > /f\nRUN cat /f > /g\n")]);
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=100"];
+    project.built(&epoch);
+    // Another command, the same tree.
+    project.write("Dockerfile", "FROM busybox\nRUN printf 'same\\n' > /f\nRUN cat /f > /g\n");
+    let (ran, cached) = steps(&project.built(&epoch));
+    assert_eq!((ran.len(), cached.len()), (1, 1), "{ran:?} {cached:?}");
+}
+
+#[test]
+fn the_same_bytes_in_two_stores() {
+    let files = [
+        (
+            "Dockerfile",
+            "FROM busybox AS a\nWORKDIR /x\nRUN date > /dev/null; echo 1 > one; mkdir d\nFROM busybox\nCOPY --from=a /x /x\nCOPY f /f\nENV A=1\n",
+        ),
+        ("f", "x"),
+    ];
+    let ids: Vec<String> = (0..2)
+        .map(|turn| {
+            let project = Project::new(&files);
+            let jobs = if turn == 0 { "1" } else { "8" };
+            let file = fs::File::options().write(true).open(project.path("f")).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(turn)).unwrap();
+            project.built(&["--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--jobs", jobs]);
+            assert!(project.inspect("{{.Created}}").starts_with("2023-11-14T22:13:20"));
+            project.id()
+        })
+        .collect();
+    assert_eq!(ids[0], ids[1]);
+}

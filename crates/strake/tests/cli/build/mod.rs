@@ -1,0 +1,9 @@
+//! `build`, by subject.
+
+mod cache;
+mod copy;
+mod errors;
+mod ignore;
+mod run;
+mod stages;
+mod stdin;
