@@ -151,7 +151,7 @@ fn file_system(store: &Path) -> Check {
         .without(NOTHING)
         .remedy(
             "put the store elsewhere with --root or STRAKE_ROOT; in a container, on a volume (`-v \
-                     strake:/var/lib/strake`) or a tmpfs",
+                     strake:/var/lib/strake`) or a tmpfs (Linux 6.6)",
         ),
         Err(error) => Check::degraded(name, format!("{}: {error}", there.display())),
     }
@@ -162,7 +162,6 @@ fn overlayfs(store: &Path) -> Check {
     match probes::overlay(store) {
         Ok(detail) => Check::ok(name, detail),
         Err(Error::Unsupported { what, remedy }) => Check::missing(name, what).without(NOTHING).remedy(remedy),
-        Err(error @ Error::UpperFileSystem { .. }) => Check::missing(name, error.to_string()).without(NOTHING),
         Err(error) => Check::missing(name, error.to_string()).without(NOTHING).remedy(
             "if the store is on an unusual file system, try another with --root; else a security module forbids it",
         ),

@@ -278,7 +278,8 @@ fn map_single(uid: u32, gid: u32, why: &str) -> Result<Mode, Error> {
     Ok(Mode::SingleId)
 }
 
-fn refused_map(path: &str, error: io::Error, root: bool) -> Error {
+/// Why a map was refused: `root` is who we were before.
+pub(crate) fn refused_map(path: &str, error: io::Error, root: bool) -> Error {
     if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) {
         if settings::sysctl("kernel.apparmor_restrict_unprivileged_userns") == Some(1) {
             return settings::no_user_namespace(error.raw_os_error());
