@@ -269,20 +269,21 @@ impl Writer<'_> {
 
     /// Notes what was read, if it is certain.
     fn record(&self, worker: &mut Worker, open: &Open<'_>, digest: [u8; 32]) {
-        let Ok(after) = rustix::fs::fstat(&open.file) else { return };
-        let mut after = FileStat::from(&after);
-        if self.plan.sources[usize::from(open.from.source)].amend(&open.from.path, &mut after).is_err() {
+        let after = rustix::fs::fstat(&open.file).ok().map(|stat| FileStat::from(&stat));
+        let source = &self.plan.sources[usize::from(open.from.source)];
+        let after =
+            after.and_then(|mut after| source.amend(&open.from.path, &mut after).ok().map(|()| after));
+        if !after.is_some_and(|after| after.is_same(&open.stat)) {
+            self.uncertain.store(true, Ordering::Relaxed);
             return;
         }
-        if after.is_same(&open.stat) {
-            worker.read.push(Read {
-                source: open.from.source,
-                path: open.from.path.clone(),
-                stat: open.stat,
-                digest,
-                xattrs: open.xattrs.clone(),
-            });
-        }
+        worker.read.push(Read {
+            source: open.from.source,
+            path: open.from.path.clone(),
+            stat: open.stat,
+            digest,
+            xattrs: open.xattrs.clone(),
+        });
     }
 
     fn changed(&self, from: &From) -> Halt {

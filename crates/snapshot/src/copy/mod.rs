@@ -31,7 +31,7 @@ pub use error::Error;
 pub use place::{Known, Placing};
 pub use plan::{From, Meta, Plan};
 pub use source::Source;
-pub use walk::{FileStat, Found, Listing, Listings, Visit, walk};
+pub use walk::{FileStat, Found, Listing, Listings, Visit, list, walk};
 pub use write::{Read, Writing, Written};
 
 /// Appends up to `len` bytes of an open file to `buffer`: fewer only at its end.

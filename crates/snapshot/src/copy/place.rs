@@ -43,6 +43,9 @@ impl Plan<'_> {
         to: &[u8],
         how: &Placing<'_>,
     ) -> Result<(), Error> {
+        if !matches!(self.look(to)?, Seen::Directory) {
+            return Err(Error::Occupied(to.into()));
+        }
         let mtime = self.clamp(top.mtime);
         let mut merge = Merge { how, listings, groups: HashMap::new() };
         merge.content(self, 0, to)?;

@@ -144,7 +144,7 @@ impl<'a> Source<'a> {
     }
 
     /// The error of a system call on `path`.
-    pub(super) fn failed(&self, doing: &str, path: &[u8], source: impl Into<io::Error>) -> Error {
+    pub fn failed(&self, doing: &str, path: &[u8], source: impl Into<io::Error>) -> Error {
         Error::io(format!("{doing} {} in {}", path::shown(path), self.label), source)
     }
 }

@@ -223,7 +223,7 @@ pub fn walk(
             };
             guard.busy += 1;
             drop(guard);
-            let listed = list(source, &path, visit, &mut names);
+            let listed = list_one(source, &path, visit, &mut names);
             guard = lock(&board);
             guard.busy -= 1;
             match listed {
@@ -262,6 +262,16 @@ pub fn walk(
     Ok(listings)
 }
 
+/// Lists one directory only: as [`walk`], without what is below.
+pub fn list(
+    source: &Source<'_>,
+    dir: &[u8],
+    visit: &(dyn Fn(&[u8], bool) -> Visit + Sync),
+) -> Result<Listing, Error> {
+    let mut names = vec![MaybeUninit::uninit(); NAMES];
+    Ok(list_one(source, dir, visit, &mut names)?.0)
+}
+
 /// As many threads as there are cores, within reason.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4)
@@ -280,7 +290,7 @@ fn lock<'a>(board: &'a Mutex<Board>) -> MutexGuard<'a, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn list(
+fn list_one(
     source: &Source<'_>,
     path: &[u8],
     visit: &(dyn Fn(&[u8], bool) -> Visit + Sync),

@@ -47,6 +47,8 @@ pub struct Written {
     pub read: Vec<Read>,
     /// How many files were linked from the earlier layer.
     pub linked: usize,
+    /// Whether a file changed while it was read, so that nobody can say which of its versions is in the layer.
+    pub uncertain: bool,
 }
 
 /// A file that was read, and did not change while it was.
@@ -80,6 +82,7 @@ impl Plan<'_> {
             tar: (!flat.written).then(|| Ordered::new(flat.items.len())),
             next: AtomicUsize::new(0),
             linked: AtomicUsize::new(0),
+            uncertain: AtomicBool::new(false),
             devices: Mutex::default(),
             failed: Mutex::default(),
         };
@@ -112,6 +115,7 @@ pub(super) struct Writer<'w> {
     pub tar: Option<Ordered>,
     next: AtomicUsize,
     pub linked: AtomicUsize,
+    pub uncertain: AtomicBool,
     /// Devices that could only be recorded.
     devices: Mutex<Vec<(Vec<u8>, Record)>>,
     failed: Mutex<Option<Error>>,
@@ -457,7 +461,8 @@ impl Writer<'_> {
             Some(tar) => Some(tar.finish().map_err(|e| crate::Error::io("hashing the layer", e))?),
             None => None,
         };
-        Ok(Written { stat, read, linked: self.linked.into_inner() })
+        let (linked, uncertain) = (self.linked.into_inner(), self.uncertain.into_inner());
+        Ok(Written { stat, read, linked, uncertain })
     }
 
     /// Makes the further names of files that have several.

@@ -196,4 +196,3 @@ impl std::ops::DerefMut for Loaded<'_> {
         self.0.loaded.as_mut().expect("because it is loaded before the guard is made")
     }
 }
-

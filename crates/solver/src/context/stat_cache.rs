@@ -137,7 +137,8 @@ impl StatCache {
             return Ok(());
         }
         // What was replaced goes; what was not asked for stays within reason, for other Dockerfiles use other files.
-        let mut kept: Vec<usize> = self.table.iter().map(|place| *place as usize).filter(|p| *p != 0).collect();
+        let mut kept: Vec<usize> =
+            self.table.iter().map(|place| *place as usize).filter(|p| *p != 0).collect();
         kept.retain(|place| !self.fresh.contains_key(path_at(&self.bytes, *place)));
         kept.sort_unstable();
         kept.truncate(2 * self.fresh.len().max(self.count / 2) + UNUSED);
@@ -216,7 +217,8 @@ impl Entry {
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
-    let (first, rest) = bytes.split_first_chunk().expect("because entries were checked when they were loaded");
+    let (first, rest) =
+        bytes.split_first_chunk().expect("because entries were checked when they were loaded");
     *bytes = rest;
     *first
 }

@@ -71,7 +71,12 @@ impl Contents {
 
     /// Reads what is not known of the files selected. `false` where a file changed while it was read, so that nothing
     /// is certain.
-    pub fn complete(&mut self, tree: &Tree<'_>, selected: &[&Selected], started: SystemTime) -> Result<bool, Error> {
+    pub fn complete(
+        &mut self,
+        tree: &Tree<'_>,
+        selected: &[&Selected],
+        started: SystemTime,
+    ) -> Result<bool, Error> {
         let mut unknown = Vec::new();
         for one in selected {
             let mut links = HashSet::new();
@@ -162,8 +167,9 @@ impl Adding<'_> {
                 Described::Directory
             }
             FileType::RegularFile => {
-                let first = (stat.links > 1)
-                    .then(|| self.links.entry((stat.dev, stat.ino)).or_insert_with(|| below.to_vec()).clone());
+                let first = (stat.links > 1).then(|| {
+                    self.links.entry((stat.dev, stat.ino)).or_insert_with(|| below.to_vec()).clone()
+                });
                 match first {
                     Some(first) if first != below => {
                         target = first;
@@ -247,7 +253,11 @@ fn read_all(source: &Source<'_>, files: &[Unknown<'_>]) -> Result<(Vec<Read>, bo
 }
 
 /// Reads one file; `None` if it changed from when it was listed to after its last byte was read.
-fn read_one(source: &Source<'_>, file: &Unknown<'_>, buffer: &mut [u8]) -> Result<Option<Read>, snapshot::Error> {
+fn read_one(
+    source: &Source<'_>,
+    file: &Unknown<'_>,
+    buffer: &mut [u8],
+) -> Result<Option<Read>, snapshot::Error> {
     let open = source.open_file(&file.path)?;
     let mut hasher = Hasher::new();
     loop {

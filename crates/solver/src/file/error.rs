@@ -25,7 +25,9 @@ pub enum Error {
         message: &'static str,
     },
     /// Permission bits that cannot be read.
-    #[error("invalid chmod parameter: {0:?}: it should be octal, such as 644, or symbolic, such as u=rwX,go=rX")]
+    #[error(
+        "invalid chmod parameter: {0:?}: it should be octal, such as 644, or symbolic, such as u=rwX,go=rX"
+    )]
     Mode(String),
     /// Several sources and a destination that is no directory.
     #[error(

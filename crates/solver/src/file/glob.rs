@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn what_is_a_wildcard() {
-        for (text, expected) in [("a*", true), ("a\\*", false), ("[a", true), ("a?b", true), ("a\\", false), ("", false)] {
+        for (text, expected) in
+            [("a*", true), ("a\\*", false), ("[a", true), ("a?b", true), ("a\\", false), ("", false)]
+        {
             assert_eq!(has_wildcards(text.as_bytes()), expected, "{text}");
         }
     }

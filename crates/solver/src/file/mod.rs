@@ -110,7 +110,8 @@ impl<'a> Prepared<'a> {
                 if copy.sources.len() > 1 && !is_directory(&copy.dest) {
                     return Err(Error::SeveralSources(copy.dest.clone()));
                 }
-                let exclude = Patterns::parse(copy.exclude.iter().map(String::as_str)).map_err(bad_pattern)?;
+                let exclude =
+                    Patterns::parse(copy.exclude.iter().map(String::as_str)).map_err(bad_pattern)?;
                 let wanted = Wanted { exclude: &exclude, parents: copy.parents };
                 for source in &copy.sources {
                     selected.extend(prepared.tree(copy.from).select(source, &wanted)?);

@@ -15,7 +15,9 @@ impl Patterns {
     ///
     /// # Errors
     /// The first one that cannot be read, and what is wrong with it.
-    pub fn parse<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Result<Patterns, (String, &'static str)> {
+    pub fn parse<'p>(
+        patterns: impl IntoIterator<Item = &'p str>,
+    ) -> Result<Patterns, (String, &'static str)> {
         let mut all = Vec::new();
         for text in patterns {
             let trimmed = text.trim();
@@ -80,7 +82,7 @@ mod tests {
         let mut above = Above::default();
         let mut result = false;
         for (at, _) in path.match_indices('/').chain([(path.len(), "")]) {
-            (result, above) = patterns.fits(path[..at].as_bytes(), &above);
+            (result, above) = patterns.fits(&path.as_bytes()[..at], &above);
         }
         result
     }

@@ -30,7 +30,8 @@ impl Prepared<'_> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Mtime { sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), nsec: now.subsec_nanos() };
         let base = view.as_ref().map(|view| Source::image(view, "the image"));
-        let trees: Vec<Option<Source<'_>>> = self.trees.iter().map(|t| t.as_ref().map(Tree::source)).collect();
+        let trees: Vec<Option<Source<'_>>> =
+            self.trees.iter().map(|t| t.as_ref().map(Tree::source)).collect();
         let mut layer = Layer {
             prepared: &self,
             options,
@@ -145,7 +146,7 @@ impl Layer<'_, '_> {
                 self.plan.place_content(listings, &one.stat, &to, &how)?;
             }
             None => {
-                let to = self.file_destination(to, &one.name)?;
+                let to = self.file_destination(to, &one.name, &made)?;
                 self.plan.place_file(&one.path, &one.stat, &to, &how)?;
             }
         }
@@ -167,7 +168,7 @@ impl Layer<'_, '_> {
         let chmod = chmod(make.mode.as_deref())?;
         let made = Made { owner, mode: made_mode(chmod.as_ref()) };
         let to = self.destination(&make.dest, &made)?;
-        let to = self.file_destination(to, make.name.as_bytes())?;
+        let to = self.file_destination(to, make.name.as_bytes(), &made)?;
         let mode = chmod.map_or(0o644, |chmod| chmod.apply(0o644, false));
         Ok(self.plan.make_file(&to, Arc::from(make.data.as_bytes()), mode, owner)?)
     }
@@ -182,14 +183,23 @@ impl Layer<'_, '_> {
     }
 
     /// Where a file goes: into a directory, under its name, or in the place of what is there.
-    fn file_destination(&self, to: Vec<u8>, name: &[u8]) -> Result<Vec<u8>, Error> {
-        match self.plan.is_dir(&to)? {
-            Some(true) => Ok(path::join(&to, name)),
-            _ => Ok(to),
-        }
+    fn file_destination(&mut self, to: Vec<u8>, name: &[u8], made: &Made) -> Result<Vec<u8>, Error> {
+        let to = match self.plan.is_dir(&to)? {
+            Some(true) => path::join(&to, name),
+            _ => to,
+        };
+        // A link may have led to where there is not even a directory.
+        self.plan.make_dir(path::split(&to).0, made.mode, made.owner)?;
+        Ok(to)
     }
 
-    fn unpack(&mut self, tree: &Tree<'_>, one: &Selected, dest: &str, owner: Option<Owner>) -> Result<(), Error> {
+    fn unpack(
+        &mut self,
+        tree: &Tree<'_>,
+        one: &Selected,
+        dest: &str,
+        owner: Option<Owner>,
+    ) -> Result<(), Error> {
         let to = self.plan.resolve(&path::clean(dest.as_bytes()))?;
         self.plan.make_dir(&to, MADE, owner.unwrap_or_default())?;
         self.write()?;
@@ -221,9 +231,7 @@ impl Layer<'_, '_> {
     }
 
     #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn finish(
-        mut self,
-    ) -> Result<((snapshot::LayerStat, Written), Vec<Option<u16>>, Vec<String>), Error> {
+    fn finish(mut self) -> Result<((snapshot::LayerStat, Written), Vec<Option<u16>>, Vec<String>), Error> {
         self.write()?;
         let written = self.written.take().expect("because it was just written");
         let stat = match (&written.stat, self.unpacked) {
@@ -260,5 +268,8 @@ fn chmod(mode: Option<&str>) -> Result<Option<Chmod>, Error> {
 fn is_archive(tree: &Tree<'_>, one: &Selected) -> bool {
     one.listings.is_none()
         && one.stat.kind() == FileType::RegularFile
-        && tree.source().open_file(&one.path).is_ok_and(|file| snapshot::is_archive(std::fs::File::from(file)))
+        && tree
+            .source()
+            .open_file(&one.path)
+            .is_ok_and(|file| snapshot::is_archive(std::fs::File::from(file)))
 }
