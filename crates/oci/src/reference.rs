@@ -58,9 +58,11 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// The name as Docker shows it: without `docker.io/` and `library/`.
+    /// The name as Docker shows it: without `docker.io/` and `library/`, unless what is left would be
+    /// read as another registry's.
     pub fn familiar_name(&self) -> String {
-        if self.registry != DEFAULT_REGISTRY {
+        let ambiguous = self.repository.split_once('/').is_some_and(|(first, _)| is_host(first));
+        if self.registry != DEFAULT_REGISTRY || ambiguous {
             return self.name();
         }
         match self.repository.strip_prefix("library/") {
@@ -264,6 +266,7 @@ mod tests {
             ("[::1]:5000/a", "[::1]:5000/a", "[::1]:5000/a"),
             ("example.com/a__b--c.d", "example.com/a__b--c.d", "example.com/a__b--c.d"),
             ("127.0.0.1:80/x", "127.0.0.1:80/x", "127.0.0.1:80/x"),
+            ("docker.io/a.b/c", "docker.io/a.b/c", "docker.io/a.b/c"),
         ] {
             let reference = Reference::parse(text).unwrap();
             assert_eq!(reference.to_string(), full);
