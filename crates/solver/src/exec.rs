@@ -65,6 +65,9 @@ pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
     if exit.code != 0 {
         return Err(exit.failure);
     }
+    if session.mode == runtime::Mode::SingleId {
+        snapshot::owners::settle(pending.fs(), &container.rootfs.lowers, &exit.owners)?;
+    }
     snapshot::normalize(pending.fs(), session.epoch)?;
     let stat = snapshot::diff(pending.fs(), io::sink(), &DiffOptions::default())?;
     Ok(Made { pending, stat })

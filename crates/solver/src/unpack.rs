@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use oci::{ChainId, DiffId, Hasher};
-use snapshot::{ApplyOptions, Depth};
+use snapshot::ApplyOptions;
 use store::{LayerBlob, SnapshotStat, Store};
 
 use crate::error::Failure;
@@ -54,12 +54,12 @@ fn one(store: &Store, layers: &[DiffId], at: usize, blob: &LayerBlob) -> Result<
     let lowers = store.lowers(&layers[..at])?;
     let source = store.open_blob(&blob.digest)?;
     let pending = store.begin_snapshot()?;
-    let stat = snapshot::apply(source, pending.fs(), &options(lowers))?.stat;
-    check(&layers[at], blob, stat.diff_id.clone())?;
     // Its tar came from elsewhere and cannot be made again byte for byte, as that of a layer made here can: the
     // digest of the tree is what later tells whether something in it changed.
-    let tree_digest = Some(snapshot::tree_digest(pending.fs(), Depth::Content)?);
-    let row = SnapshotStat { tree_digest, ..row(&stat) };
+    let applied =
+        snapshot::apply(source, pending.fs(), &ApplyOptions { tree_digest: true, ..options(lowers) })?;
+    check(&layers[at], blob, applied.stat.diff_id.clone())?;
+    let row = SnapshotStat { tree_digest: applied.tree_digest, ..row(&applied.stat) };
     store.commit_snapshot(pending, ChainId::of(&layers[..at]).as_ref(), &row)?;
     Ok(())
 }
