@@ -15,7 +15,8 @@ use crate::unpack::unpack;
 
 /// Looks up the sources of `op`, whose numbers of inputs are the step's.
 pub(crate) fn prepare<'a>(step: &Step<'a>, op: &'a FileOp) -> Result<Prepared<'a>, Failure> {
-    let used = |number: usize| op.actions.iter().any(|action| action.input().is_some_and(|i| i as usize == number));
+    let used =
+        |number: usize| op.actions.iter().any(|action| action.input().is_some_and(|i| i as usize == number));
     let inputs = step
         .inputs
         .iter()

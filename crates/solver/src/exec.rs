@@ -96,7 +96,7 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
     let exit = std::thread::scope(|scope| {
         let out = scope.spawn(|| output::pump(out_reader.into(), Stream::Stdout, &tail, &emit));
         let err = scope.spawn(|| output::pump(err_reader.into(), Stream::Stderr, &tail, &emit));
-        scope.spawn(|| {
+        let watch = scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 if session.is_interrupted() {
                     handle.signal(SIGKILL);
@@ -107,6 +107,7 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
         });
         let exit = running.wait();
         ended.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
         // A process that outlived pid 1 is gone with its namespace, so the pipes end.
         let pumped = out.join().and_then(|o| err.join().map(|e| o.and(e)));
         match pumped {

@@ -67,7 +67,8 @@ pub(crate) fn run(
         Op::Source(Source::Image(image)) => Ok(Tree::Stack(Stack::new(image.diff_ids.clone()))),
         Op::Source(Source::Local(name)) => Ok(Tree::Context(name.clone())),
         op => {
-            let step = Step { graph, id, vertex, inputs, base: base(inputs)?, session, began: Instant::now() };
+            let step =
+                Step { graph, id, vertex, inputs, base: base(inputs)?, session, began: Instant::now() };
             let result = match op {
                 Op::Exec(exec) => step.exec(exec),
                 Op::File(file) => step.file(file),
