@@ -12,6 +12,7 @@ pub mod container;
 pub mod cp;
 pub mod df;
 pub mod diff;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod export;

@@ -43,6 +43,7 @@ mod save;
 mod start;
 mod system_check;
 mod system_df;
+mod system_doctor;
 mod system_prune;
 mod tag;
 mod version;
@@ -242,6 +243,8 @@ verbs! {
         Check => system_check,
         /// Show disk usage
         Df => system_df,
+        /// Show what this machine allows, what works without, and how to turn it on
+        Doctor => system_doctor,
         /// Display system-wide information
         Info => info,
         /// Remove unused data

@@ -77,8 +77,6 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     match (sound, args.repair || args.quiet || args.format.is_some()) {
         (true, _) => Ok(ExitCode::SUCCESS),
         (false, true) => Err(CliError::silent(1)),
-        (false, false) => {
-            Err(CliError::plain("", 1).hint("strake system check --repair drops what is broken"))
-        }
+        (false, false) => Err(CliError::silent(1).hint("strake system check --repair drops what is broken")),
     }
 }
