@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
 
 use crate::error::{Doing as _, Error};
-use crate::owners::{Owners, Record};
+use crate::owners::{Owners, Record, TimeAndSize};
 use crate::xattrs::{self, Xattrs};
 use crate::{Entry, Kind, Mtime, Owner, path};
 
@@ -265,14 +265,18 @@ impl View {
         Ok(merged)
     }
 
-    /// All that the sidecars say, by the inode number of the file in its layer.
-    pub(crate) fn records_by_inode(&self) -> Result<HashMap<u64, Record>, Error> {
-        let mut records = HashMap::new();
+    /// All that the sidecars say of regular files, by time and size; `None` where they contradict each other.
+    pub(crate) fn records_by_time(&self) -> Result<HashMap<TimeAndSize, Option<Record>>, Error> {
+        let mut records: HashMap<_, Option<Record>> = HashMap::new();
         for (layer, owners) in self.sidecars()? {
             for (path, record) in &owners.0 {
                 // What is no longer there, or never was, says nothing.
-                if let Ok(stat) = beneath::lstat(layer.as_fd(), path.as_slice()) {
-                    records.entry(stat.st_ino).or_insert(*record);
+                let Ok(stat) = beneath::lstat(layer.as_fd(), path.as_slice()) else { continue };
+                if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                    let known = records.entry(TimeAndSize::of(&stat)).or_insert(Some(*record));
+                    if known.is_some_and(|known| known.owner != record.owner || known.kind != record.kind) {
+                        *known = None;
+                    }
                 }
             }
         }

@@ -193,6 +193,19 @@ fn whiteouts_are_of_lower_layers_alone_in_any_order() {
 }
 
 #[test]
+fn whiteouts_of_nothing() {
+    let (_layers, fs, _) = apply_one(&tar(&[
+        file("a", "a file"),
+        file("a/.wh.b", ""),
+        file("a/.wh..wh..opq", ""),
+        file("no/such/.wh.b", ""),
+        file("no/such/.wh..wh..opq", ""),
+    ]))
+    .unwrap();
+    assert_eq!(tree(&fs).len(), 2, "{}", tree_text(&fs));
+}
+
+#[test]
 fn an_opaque_root_deletes_by_name() {
     if !is_root() {
         return;

@@ -191,14 +191,18 @@ impl<'t, 'a> Extractor<'t, 'a> {
         let Some(deleted) = name.strip_prefix(b".wh.") else { return Ok(false) };
         match deleted {
             b".wh..opq" => {
-                let dir = self.directory(directory, raw.mtime, path)?;
-                self.tree.set_opaque(&dir)?;
+                if let Some(dir) = self.tree.existing_directory(directory)? {
+                    self.tree.set_opaque(&dir)?;
+                }
             }
             _ if deleted.starts_with(b".wh.") => {}
             b"" | b"." | b".." => return Err(Error::archive(raw.path.as_slice(), "a whiteout of no name")),
+            // Where there is no such directory there is nothing to delete: umoci also deletes what was in a directory
+            // that it made a file.
             _ => {
-                let dir = self.directory(directory, raw.mtime, path)?;
-                self.tree.whiteout(&dir, deleted)?;
+                if let Some(dir) = self.tree.existing_directory(directory)? {
+                    self.tree.whiteout(&dir, deleted)?;
+                }
             }
         }
         Ok(true)

@@ -35,6 +35,9 @@ pub(super) struct Dir {
     pub hidden: bool,
 }
 
+/// Owner, mode and time of a directory that nobody said anything of.
+type Made = (Owner, u32, Mtime);
+
 /// What a directory gets at the end, when nothing is created in it any more.
 #[derive(Default)]
 struct Late {
@@ -111,7 +114,7 @@ impl<'a> Tree<'a> {
 
     /// Makes the directory at `path` (as the image reads it) the root of what follows. `made`: owner, mode and time
     /// of the directories that are nowhere yet.
-    pub fn enter(&mut self, path: &[u8], made: (Owner, u32, Mtime)) -> Result<(), Error> {
+    pub fn enter(&mut self, path: &[u8], made: Made) -> Result<(), Error> {
         let base = self.directory_with(path, made)?;
         self.open.clear();
         self.base = base;
@@ -123,17 +126,26 @@ impl<'a> Tree<'a> {
         path::join(&dir.path, name)
     }
 
-    /// The directory of what the archive calls `path`, made if need be.
+    /// The directory that the archive calls `path`, made if need be.
     pub fn directory(&mut self, path: &[u8], mtime: Mtime) -> Result<Rc<Dir>, Error> {
         self.directory_with(path, (DEFAULT_OWNER, 0o755, mtime))
     }
 
-    fn directory_with(&mut self, path: &[u8], made: (Owner, u32, Mtime)) -> Result<Rc<Dir>, Error> {
+    fn directory_with(&mut self, path: &[u8], made: Made) -> Result<Rc<Dir>, Error> {
+        Ok(self.find_directory(path, Some(made))?.expect("because what is missing is made"))
+    }
+
+    /// The directory that the archive calls `path`, if this layer or the lowers have it.
+    pub fn existing_directory(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>, Error> {
+        self.find_directory(path, None)
+    }
+
+    fn find_directory(&mut self, path: &[u8], made: Option<Made>) -> Result<Option<Rc<Dir>>, Error> {
         if path.is_empty() {
-            return Ok(Rc::clone(&self.base));
+            return Ok(Some(Rc::clone(&self.base)));
         }
         if let Some(dir) = self.open.get(path) {
-            return Ok(Rc::clone(dir));
+            return Ok(Some(Rc::clone(dir)));
         }
         // From the deepest directory above that is still open.
         let mut known = path::parent(path);
@@ -151,28 +163,31 @@ impl<'a> Tree<'a> {
         while at < path.len() {
             let start = if at == 0 { 0 } else { at + 1 };
             let end = path[start..].iter().position(|b| *b == b'/').map_or(path.len(), |n| start + n);
-            dir = self.step(dir, &path[start..end], &mut links, path, made)?;
+            match self.step(dir, &path[start..end], &mut links, path, made)? {
+                Some(found) => dir = found,
+                None => return Ok(None),
+            }
             if self.open.len() >= MOST_OPEN {
                 self.open.clear();
             }
             self.open.insert(path[..end].to_vec(), Rc::clone(&dir));
             at = end;
         }
-        Ok(dir)
+        Ok(Some(dir))
     }
 
-    /// The directory `name` in `dir`, a link to one resolved, a missing one made.
+    /// The directory `name` in `dir`, a link to one resolved, a missing one made or, if it may not be, `None`.
     fn step(
         &mut self,
         dir: Rc<Dir>,
         name: &[u8],
         links: &mut u32,
         entry: &[u8],
-        made: (Owner, u32, Mtime),
-    ) -> Result<Rc<Dir>, Error> {
+        made: Option<Made>,
+    ) -> Result<Option<Rc<Dir>>, Error> {
         let path = path::join(&dir.path, name);
         match open_child(&dir, name) {
-            Ok(fd) => return self.found(&dir, fd, path),
+            Ok(fd) => return self.found(&dir, fd, path).map(Some),
             Err(Errno::NOENT) => {}
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 let stat = stat_child(&dir, name).map_err(|e| at(&path, e))?;
@@ -183,9 +198,11 @@ impl<'a> Tree<'a> {
                         return self.follow(dir, target.as_bytes(), links, entry, made);
                     }
                     _ if is_whiteout(&stat) || self.is_whiteout_file(&dir, name, &stat)? => {
+                        let Some(made) = made else { return Ok(None) };
                         self.remove(&dir, name)?;
-                        return self.make_directory(&dir, name, path, made, Xattrs::new(), true);
+                        return self.make_directory(&dir, name, path, made, Xattrs::new(), true).map(Some);
                     }
+                    _ if made.is_none() => return Ok(None),
                     _ => {
                         return Err(Error::archive(entry, format!("{} is no directory", path::shown(&path))));
                     }
@@ -196,11 +213,14 @@ impl<'a> Tree<'a> {
         let lower = self.lower(&dir, name)?;
         match lower.map(|e| (e.kind, e.owner, e.mode, e.mtime, e.xattrs)) {
             Some((Kind::Directory, owner, mode, mtime, xattrs)) => {
-                self.make_directory(&dir, name, path, (owner, mode, mtime), xattrs, false)
+                self.make_directory(&dir, name, path, (owner, mode, mtime), xattrs, false).map(Some)
             }
             Some((Kind::Symlink(target), ..)) => self.follow(dir, &target, links, entry, made),
             // Nothing there, or something that a directory of this layer replaces.
-            _ => self.make_directory(&dir, name, path, made, Xattrs::new(), false),
+            _ => match made {
+                Some(made) => self.make_directory(&dir, name, path, made, Xattrs::new(), false).map(Some),
+                None => Ok(None),
+            },
         }
     }
 
@@ -234,8 +254,8 @@ impl<'a> Tree<'a> {
         target: &[u8],
         links: &mut u32,
         entry: &[u8],
-        made: (Owner, u32, Mtime),
-    ) -> Result<Rc<Dir>, Error> {
+        made: Option<Made>,
+    ) -> Result<Option<Rc<Dir>>, Error> {
         *links += 1;
         if *links > MOST_LINKS {
             return Err(Error::archive(entry, "too many symbolic links in its path"));
@@ -246,10 +266,13 @@ impl<'a> Tree<'a> {
                 b"" | b"." => dir,
                 b".." if dir.path == self.base.path => dir,
                 b".." => self.reopen_at(path::parent(&dir.path))?,
-                _ => self.step(dir, name, links, entry, made)?,
+                _ => match self.step(dir, name, links, entry, made)? {
+                    Some(found) => found,
+                    None => return Ok(None),
+                },
             };
         }
-        Ok(dir)
+        Ok(Some(dir))
     }
 
     /// A directory of the layer by its resolved path.
@@ -267,7 +290,7 @@ impl<'a> Tree<'a> {
         dir: &Dir,
         name: &[u8],
         path: Vec<u8>,
-        (owner, mode, mtime): (Owner, u32, Mtime),
+        (owner, mode, mtime): Made,
         xattrs: Xattrs,
         opaque: bool,
     ) -> Result<Rc<Dir>, Error> {

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use crate::error::{Doing as _, Error};
 use crate::{Kind, Owner};
+pub(crate) use settle::TimeAndSize;
 pub use settle::settle;
 
 /// What one path is, where the directory cannot say.

@@ -4,9 +4,9 @@
 //! whose files of the lowers were. A file that overlayfs copied up is still whose it was, one that the step made is
 //! root's, and either is whose it was last asked to be.
 //!
-//! Copied up or made? Overlayfs notes the origin of what it copies up (by inode, so that a renamed file is found,
-//! too). It has no note on links and pipes, nor on files with several names: those are taken for copies if they have
-//! the kind, the time and the target of the lowers' file of that name.
+//! Copied up or made? Overlayfs marks what it copies up, but in a user namespace does not say from where: a file that
+//! was also renamed is found by its time and size. It marks no links and pipes, nor files with several names: those
+//! are taken for copies if they have the kind, the time and the target of the lowers' file of that name.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -23,27 +23,43 @@ use crate::{Kind, Owner, path};
 
 /// Writes the sidecar of the upper directory `upper` of a step that ran over `lowers` (topmost first) and asked for
 /// the owners `asked`; also returns it. To be called before [`crate::normalize`], which removes the notes of origin.
+/// A sidecar that is there, of an earlier run of the same container, is carried on by its paths.
 ///
 /// # Errors
 /// [`Error::Io`] with the path, and what mounting the lowers says.
 pub fn settle(upper: &Path, lowers: &[PathBuf], asked: &[OwnerRecord]) -> Result<Owners, Error> {
     let view = View::open(lowers)?;
     let mut settled = Owners::default();
-    if !asked.is_empty() || view.has_sidecars()? {
+    let earlier = Owners::of_layer(upper)?;
+    if !asked.is_empty() || !earlier.0.is_empty() || view.has_sidecars()? {
         let asked = asked.iter().map(|record| (record.file, record)).collect();
-        let step = Step { upper, view: &view, asked, by_inode: view.records_by_inode()? };
+        let step = Step { upper, view: &view, asked, earlier: &earlier, by_time: view.records_by_time()? };
         step.settle(&mut settled)?;
     }
     settled.save(upper)?;
     Ok(settled)
 }
 
+/// What a file keeps when it is copied up and renamed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TimeAndSize {
+    time: (i64, u64),
+    size: i64,
+}
+
+impl TimeAndSize {
+    pub(crate) fn of(stat: &Stat) -> TimeAndSize {
+        TimeAndSize { time: (stat.st_mtime, stat.st_mtime_nsec), size: stat.st_size }
+    }
+}
+
 struct Step<'a> {
     upper: &'a Path,
     view: &'a View,
     asked: HashMap<FileId, &'a OwnerRecord>,
-    /// What the lowers' sidecars say, by inode number.
-    by_inode: HashMap<u64, Record>,
+    earlier: &'a Owners,
+    /// What the lowers' sidecars say of regular files, by time and size; `None` where they differ.
+    by_time: HashMap<TimeAndSize, Option<Record>>,
 }
 
 impl Step<'_> {
@@ -51,6 +67,7 @@ impl Step<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = openat(CWD, self.upper, flags, Mode::empty()).doing("opening", self.upper)?;
         let mut todo = vec![(root, Vec::new())];
+        let mut linked: HashMap<u64, Vec<Vec<u8>>> = HashMap::new();
         while let Some((directory, at)) = todo.pop() {
             let listing = Dir::read_from(&directory).map_err(|e| self.failed(&at, e))?;
             for entry in listing {
@@ -79,11 +96,20 @@ impl Step<'_> {
                 if let Some(record) = self.record(&directory, name, &below, &stat, fd.as_ref())? {
                     settled.0.insert(below.clone(), record);
                 }
+                if stat.st_nlink > 1 && kind != FileType::Directory {
+                    linked.entry(stat.st_ino).or_default().push(below.clone());
+                }
                 if kind == FileType::Directory
                     && let Some(fd) = fd
                 {
                     todo.push((fd, below));
                 }
+            }
+        }
+        // What is known of one name of a file is true of all.
+        for names in linked.into_values() {
+            if let Some(record) = names.iter().find_map(|name| settled.0.get(name).copied()) {
+                settled.0.extend(names.into_iter().map(|name| (name, record)));
             }
         }
         Ok(())
@@ -98,7 +124,10 @@ impl Step<'_> {
         stat: &Stat,
         fd: Option<&OwnedFd>,
     ) -> Result<Option<Record>, Error> {
-        let inherited = self.inherited(directory, name, at, stat, fd)?;
+        let inherited = match self.earlier.0.get(at) {
+            Some(earlier) => Some(*earlier),
+            None => self.inherited(directory, name, at, stat, fd)?,
+        };
         let id = FileId::of(directory, name).map_err(|e| self.failed(at, e))?;
         let asked = self.asked.get(&id);
         let was = inherited.map_or(Owner::ROOT, |record| record.owner);
@@ -150,11 +179,11 @@ impl Step<'_> {
             Some(fd) => xattrs::get(fd, name.as_bytes()).map_err(|e| self.failed(at, e)),
             None => Ok(None),
         };
-        if let Some(origin) = mark(ORIGIN)? {
-            return match inode_of_origin(&origin) {
-                Some(inode) => Ok(self.by_inode.get(&inode).copied()),
-                None => self.view.record(at),
-            };
+        if mark(ORIGIN)?.is_some() {
+            return Ok(match self.view.lstat(at)? {
+                Some(_) => self.view.record(at)?,
+                None => self.by_time.get(&TimeAndSize::of(stat)).copied().flatten(),
+            });
         }
         let is_copy = match self.view.lstat(at)? {
             None => false,
@@ -183,36 +212,5 @@ impl Step<'_> {
         use std::os::unix::ffi::OsStrExt as _;
         let path = self.upper.join(std::ffi::OsStr::from_bytes(at));
         Error::io(format!("looking at {}", path.display()), error)
-    }
-}
-
-/// The inode number in overlayfs's note of an origin: a header of 21 bytes (version, magic `0xfb`, length, flags, the
-/// kind of file handle, the file system's uuid), then the handle. Of its kinds, those of ext4, XFS and tmpfs's like.
-fn inode_of_origin(origin: &[u8]) -> Option<u64> {
-    let (kind, handle) = (*origin.get(4)?, origin.get(21..)?);
-    if origin[1] != 0xfb {
-        return None;
-    }
-    match kind {
-        1 | 2 => Some(u32::from_ne_bytes(handle.get(..4)?.try_into().ok()?).into()),
-        0x81 | 0x82 => Some(u64::from_ne_bytes(handle.get(..8)?.try_into().ok()?)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn origins() {
-        let mut origin = vec![0, 0xfb, 29, 0, 1];
-        origin.extend([0; 16]);
-        origin.extend(77u32.to_ne_bytes());
-        origin.extend(5u32.to_ne_bytes());
-        assert_eq!(inode_of_origin(&origin), Some(77));
-        origin[4] = 0x4d;
-        assert_eq!(inode_of_origin(&origin), None);
-        assert_eq!(inode_of_origin(b""), None);
     }
 }

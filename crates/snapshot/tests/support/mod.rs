@@ -196,6 +196,14 @@ pub fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
     let mut links = BTreeMap::new();
     describe(root, b"", &mut found, &mut links);
+    // The other names may be in a lower layer, or deleted.
+    for first in links.values() {
+        let mark = format!(" = {}", first.escape_ascii());
+        if found.values().filter(|line| line.contains(&mark)).count() == 1 {
+            let line = found.get_mut(first).unwrap();
+            *line = line.replace(&mark, "");
+        }
+    }
     found
 }
 
