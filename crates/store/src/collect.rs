@@ -252,8 +252,8 @@ impl Store {
         Ok(snapshots + blobs)
     }
 
-    /// When a transaction failed that gives files their committed name, it may have failed after that: at its commit,
-    /// for want of space. Then they have no row, and are removed again.
+    /// When a transaction failed that gives files their committed name, it may have failed after that: at its
+    /// commit, for want of space. Then they have no row, and are removed again.
     pub(crate) fn undo_on_error<T>(&self, holding: &Holding, path: &str, done: Result<T>) -> Result<T> {
         if done.is_err() && self.root().join(path).exists() {
             // What cannot be removed now is garbage that the next prune finds.

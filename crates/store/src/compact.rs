@@ -1,5 +1,5 @@
-//! Giving space back to the disk that nothing uses: free pages in the database, blocks of directories that were
-//! large.
+//! Giving space back to the disk that nothing uses: free pages in the database, blocks of directories that
+//! were large.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

@@ -17,6 +17,7 @@ use crate::collect::{self, Reach, Selection, note_trash};
 use crate::db::{Sql, io_fault, parse};
 use crate::lease::{Holding, Kind, lock};
 use crate::remove::{measure, remove_tree};
+use crate::resolve::shortened;
 use crate::schema::{CONTAINERS, TMP};
 use crate::snapshot::{create_dir, make_layer_dir};
 use crate::{Error, Result, Store};
@@ -64,7 +65,7 @@ pub enum ContainerError {
     #[error("no such container: {0}")]
     NotFound(String),
     /// Several IDs begin with it.
-    #[error("{text:?} is ambiguous, it is the beginning of {}", .candidates.iter().map(|id| id.get(..(text.len() + 6).clamp(12, 64)).unwrap_or(id)).collect::<Vec<_>>().join(", "))]
+    #[error("{text:?} is ambiguous, it is the beginning of {}", shortened(text, candidates.iter().map(String::as_str)))]
     Ambiguous {
         /// The text as given.
         text: String,
@@ -122,8 +123,7 @@ impl Store {
             let sql = format!("INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
             execute(tx, &sql, record)?;
             let to = self.container_dir(&record.id);
-            // Left over from a process that died between its rename and its commit: of the same ID, hence
-            // a test.
+            // Left over from a process that died between its rename and its commit, should IDs ever repeat.
             let replaced = holding.trash(&to).map_err(io_fault("cannot move away", &to))?;
             fs::rename(dir, &to).map_err(io_fault("cannot create", &to))?;
             Ok(replaced)

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use oci::{ChainId, DiffId, Digest, ImageId};
 
+const REPAIR: &str = "; strake system check --repair drops what is broken";
+
 /// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -20,7 +22,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The disk, or the user's quota on it, is full.
-    #[error("no space left on device while writing {}; free some space (strake system prune helps), then run the same command again", path.display())]
+    #[error(
+        "no space left on device while writing {}; free some space (strake system prune helps), then run the same \
+         command again", path.display()
+    )]
     NoSpace {
         /// The path that was being written.
         path: PathBuf,
@@ -40,7 +45,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A newer strake made the store.
-    #[error("the store {} has format {found}, and this strake knows formats up to {known}: use a newer strake, or another --root", root.display())]
+    #[error(
+        "the store {} has format {found}, and this strake knows formats up to {known}: use a newer strake, or \
+         another --root", root.display()
+    )]
     NewerFormat {
         /// The store's directory.
         root: PathBuf,
@@ -73,7 +81,7 @@ pub enum Error {
     #[error("no such container: {0}")]
     MissingContainer(String),
     /// Bytes do not have the digest they should have.
-    #[error("{what}: expected {expected}, got {found}{}", if *.stored { "; strake system check --repair drops what is broken" } else { "" })]
+    #[error("{what}: expected {expected}, got {found}{}", if *stored { REPAIR } else { "" })]
     DigestMismatch {
         /// What was read: a path or a word for the source.
         what: String,
@@ -85,7 +93,7 @@ pub enum Error {
         stored: bool,
     },
     /// Something that counts is not as it should be on the disk.
-    #[error("{what} is damaged: {detail}; strake system check --repair drops what is broken")]
+    #[error("{what} is damaged: {detail}{REPAIR}")]
     Damaged {
         /// What, with its digest.
         what: String,
@@ -133,7 +141,8 @@ pub enum Error {
     },
     /// Another container has the name.
     #[error(
-        "conflict: the container name {name:?} is already in use by container {id:?}; remove or rename that container to reuse the name"
+        "conflict: the container name {name:?} is already in use by container {id:?}; remove or rename that \
+         container to reuse the name"
     )]
     NameInUse {
         /// The name.

@@ -1,5 +1,5 @@
-//! Working on a full disk: a file of a few blocks that is given up when a removal has no space to write its rows, and
-//! a guard for SQLite's shared memory.
+//! Working on a full disk: a file of a few blocks that is given up when a removal has no space to write its
+//! rows, and a guard for SQLite's shared memory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,7 +20,8 @@ const NEW_STORE_BYTES: u64 = 1024 * 1024;
 const SHARED_BYTES: u64 = 32 * 1024;
 
 impl Store {
-    /// A durable write transaction that frees space, and so gets the reserve when there is none to write it in.
+    /// A durable write transaction that frees space, and so gets the reserve when there is none to write it
+    /// in.
     pub(crate) fn write_to_free<T>(&self, f: impl Fn(&Transaction) -> Sql<T>) -> Result<T> {
         self.with_reserve(|| self.db().write_durable(&f))
     }
@@ -64,9 +65,10 @@ pub(crate) fn require_space_for_new(root: &Path) -> Result<()> {
     }
 }
 
-/// SQLite maps its `-shm` file and, so that no store into the map can fail, first writes one byte into each of its
-/// pages of 4 KiB. On a file system of smaller blocks (ext4 below 512 MB) this leaves holes, and on a full disk the
-/// process would die of SIGBUS. There, the file is allocated whole before anything else is done.
+/// SQLite maps its `-shm` file and, so that no store into the map can fail, first writes one byte into each
+/// of its pages of 4 KiB. On a file system of smaller blocks (ext4 below 512 MB) this leaves holes, and on a
+/// full disk the process would die of SIGBUS. There, the file is allocated whole before anything else is
+/// done.
 pub(crate) fn guard_shared_memory(root: &Path, db: &Db) -> Result<()> {
     let Some((block, available)) = free(root) else { return Ok(()) };
     if block >= 4096 {
@@ -92,8 +94,8 @@ fn allocate(path: &Path) -> Result<()> {
     }
     let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
     let done = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SHARED_BYTES);
-    // Closing it would free the locks that SQLite holds on the same file in this process: POSIX locks go with any
-    // descriptor. One descriptor per store and process, on such file systems only.
+    // Closing it would free the locks that SQLite holds on the same file in this process: POSIX locks go with
+    // any descriptor. One descriptor per store and process, on such file systems only.
     std::mem::forget(file);
     done.map_err(|e| fail(e.into()))
 }

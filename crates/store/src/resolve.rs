@@ -17,7 +17,7 @@ pub enum ResolveError {
         text: String,
     },
     /// Several IDs begin with it.
-    #[error("{text:?} is ambiguous, it is the beginning of {}", .candidates.iter().map(|id| id.0.hex().get(..(text.len() + 6).clamp(12, 64)).unwrap_or_default()).collect::<Vec<_>>().join(", "))]
+    #[error("{text:?} is ambiguous, it is the beginning of {}", shortened(text, candidates.iter().map(ImageId::hex)))]
     Ambiguous {
         /// The text as given.
         text: String,
@@ -61,6 +61,12 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// IDs that begin alike, long enough to be told apart in most cases.
+pub(crate) fn shortened<'a>(text: &str, ids: impl Iterator<Item = &'a str>) -> String {
+    let length = (text.len() + 6).clamp(12, 64);
+    ids.map(|id| id.get(..length).unwrap_or(id)).collect::<Vec<_>>().join(", ")
 }
 
 /// `text` as a whole digest, with or without its algorithm.

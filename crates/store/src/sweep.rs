@@ -176,8 +176,8 @@ impl Store {
     }
 }
 
-/// The names in a directory of the store, sorted. Names that are not text are not ours, and are shown as well as
-/// can be.
+/// The names in a directory of the store, sorted. Names that are not text are not ours, and are shown as well
+/// as can be.
 pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     loop {
         let list = || -> io::Result<Vec<String>> {

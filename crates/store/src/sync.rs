@@ -30,8 +30,9 @@ impl Store {
         Ok(())
     }
 
-    /// Since when, in nanoseconds since the Unix epoch, something waits for a [`Store::sync`]; `None` when nothing does. The
-    /// kernel writes everything back within a minute by itself, so that a sync of what is older costs little.
+    /// Since when, in nanoseconds since the Unix epoch, something waits for a [`Store::sync`]; `None` when
+    /// nothing does. The kernel writes everything back within a minute by itself, so that a sync of what is
+    /// older costs little.
     pub fn unsynced_since(&self) -> Result<Option<i64>> {
         self.db().read(|c| {
             Ok(c.prepare_cached("SELECT min(since) FROM unsynced WHERE boot = ?1")?
@@ -56,7 +57,10 @@ impl Store {
         }
         let boot = self.boot();
         let found = connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM unsynced WHERE boot < ?1) OR EXISTS (SELECT 1 FROM unsynced WHERE boot > ?1)")?
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM unsynced WHERE boot < ?1)
+                     OR EXISTS (SELECT 1 FROM unsynced WHERE boot > ?1)",
+            )?
             .query_row([boot], |row| row.get(0))?;
         Ok(*self.inner.shared.unverified.get_or_init(|| found))
     }

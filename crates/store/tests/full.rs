@@ -1,5 +1,5 @@
-//! A full disk: errors name the path, nothing half-made becomes visible, pruning works, and after space was freed the
-//! same thing works. On file systems of a few megabytes, which only root may mount.
+//! A full disk: errors name the path, nothing half-made becomes visible, pruning works, and after space was
+//! freed the same thing works. On file systems of a few megabytes, which only root may mount.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! In a user namespace of an ordinary user with a range of ids: a layer's files belong to ids that the user is not, in
-//! directories that nobody may write. They are made, committed, pruned and swept.
+//! In a user namespace of an ordinary user with a range of ids: a layer's files belong to ids that the user
+//! is not, in directories that nobody may write. They are made, committed, pruned and swept.
 
 mod support;
 

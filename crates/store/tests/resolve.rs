@@ -1,4 +1,5 @@
-//! What texts name images: the rules one by one, and a property: the answer is that of a plain list of the rules.
+//! What texts name images: the rules one by one, and a property: the answer is that of a plain list of the
+//! rules.
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! What the store's tests share: making layers, images and containers out of short texts, and hooks that verify
-//! them.
+//! What the store's tests share: making layers, images and containers out of short texts, and hooks that
+//! verify them.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;

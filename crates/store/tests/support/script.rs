@@ -1,7 +1,7 @@
 //! A process that does random things to a store: run by tests that kill it, or that run many at once.
 //!
-//! A test binary runs itself again, with the test `helper` only; what it is to do is in its environment, which is this
-//! protocol's own: `STORE_TEST_ROOT`, `STORE_TEST_SEED`, `STORE_TEST_COUNT`.
+//! A test binary runs itself again, with the test `helper` only; what it is to do is in its environment,
+//! which is this protocol's own: `STORE_TEST_ROOT`, `STORE_TEST_SEED`, `STORE_TEST_COUNT`.
 
 use std::env;
 use std::io::Write;
