@@ -24,7 +24,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::error::Context;
 use crate::filesystem::FileSystem;
-use crate::{Error, beneath};
+use crate::{Error, beneath, sys};
 
 /// The most lower directories that overlayfs takes (`OVL_MAX_STACK`).
 pub const MAX_LOWERS: usize = 500;
@@ -234,17 +234,34 @@ fn by_mount(overlay: &Overlay<'_>) -> Result<OwnedFd, Error> {
     };
     let point = fs::canonicalize(&point).doing(|| point.display().to_string())?;
 
-    // The numbers are relative paths in /proc/self/fd, so it takes a working directory of its own: that of a thread.
-    let mounted = std::thread::scope(|scope| {
-        let mount = || mount_from_descriptors(&point, &options, overlay.upper.is_none());
-        scope.spawn(mount).join().unwrap_or_else(|_| Err(Errno::CANCELED.into()))
-    });
+    let read_only = overlay.upper.is_none();
+    let mounted = if sys::is_single_threaded() {
+        // As in a clone that becomes a container, where a thread would take a pid.
+        keep_working_directory(|| mount_from_descriptors(&point, &options, read_only))
+    } else {
+        // The working directory of a thread by itself, as others use theirs.
+        std::thread::scope(|scope| {
+            let mount = || {
+                sys::unshare(UnshareFlags::FS)?;
+                mount_from_descriptors(&point, &options, read_only)
+            };
+            scope.spawn(mount).join().unwrap_or_else(|_| Err(Errno::CANCELED.into()))
+        })
+    };
     drop(temporary);
     mounted.doing(|| format!("mounting {}", describe(overlay))).map_err(no_overlayfs)
 }
 
+fn keep_working_directory<T>(inside: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before =
+        rustix::fs::openat(CWD, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let done = inside();
+    rustix::process::fchdir(before)?;
+    done
+}
+
+/// Moves to /proc/self/fd, where the numbers of the options are relative paths.
 fn mount_from_descriptors(point: &Path, options: &str, read_only: bool) -> io::Result<OwnedFd> {
-    crate::sys::unshare(UnshareFlags::FS)?;
     rustix::process::chdir("/proc/self/fd")?;
     let flags = if read_only { MountFlags::RDONLY | MountFlags::NODEV } else { MountFlags::empty() };
     let with_uuid = format!("{options},{}={}", UUID.0, UUID.1);

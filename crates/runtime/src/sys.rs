@@ -1,8 +1,6 @@
 //! System calls that `rustix` lacks, each behind a function that cannot be misused from safe code, or says in what it
 //! can. No policy here: what to mount, map or filter is decided by the callers.
 
-#![allow(dead_code)] // FIXME: some of it waits for its first caller
-
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -185,12 +183,6 @@ pub(crate) fn seccomp_listener(program: &[libc::sock_filter]) -> io::Result<Owne
     }
 }
 
-/// Whether the kernel knows this `SECCOMP_RET_*` action.
-pub(crate) fn seccomp_action_available(action: u32) -> bool {
-    // SAFETY: the kernel reads one u32.
-    unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) == 0 }
-}
-
 /// Takes the next question from a seccomp listener. `ENOENT`: the asking thread was killed meanwhile.
 pub(crate) fn notification(listener: impl AsFd) -> io::Result<libc::seccomp_notif> {
     // SAFETY: all zero is a valid seccomp_notif, and what the kernel demands to be given.
@@ -282,10 +274,15 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
     name.to_str().ok().map(str::to_owned)
 }
 
+/// Whether this process has one thread. Where that cannot be told (no /proc), it has not.
+pub(crate) fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
 /// `fork(2)`: the child's pid in the parent, `None` in the child. Only for a single-threaded process, where the child
 /// is a whole copy; with more threads it fails with `EDEADLK`.
 pub(crate) fn fork() -> io::Result<Option<Pid>> {
-    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+    if !is_single_threaded() {
         return Err(io::Error::from_raw_os_error(libc::EDEADLK));
     }
     // SAFETY: there is no other thread, so no lock can be held by one that the child lacks.
@@ -294,18 +291,6 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
         0 => Ok(None),
         pid => Ok(Some(Pid::from_raw(pid).expect("because fork returned a positive pid"))),
     }
-}
-
-/// Holds back every signal that can be, for good.
-pub(crate) fn block_signals() -> io::Result<()> {
-    // SAFETY: all zero is a valid sigset_t, to be overwritten.
-    let mut all: libc::sigset_t = unsafe { zeroed() };
-    // SAFETY: the set is a live object; the old one is not asked for.
-    let rc = unsafe {
-        libc::sigfillset(&raw mut all);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut())
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Closes every descriptor of this process but these.

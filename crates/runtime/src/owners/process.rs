@@ -149,6 +149,30 @@ impl Processes {
         if let Some(own) = own_link(pid, path) {
             return open(self.proc.as_fd(), own, flags & !OFlags::NOFOLLOW);
         }
+        let opened = self.open_as(asker, at, path, flags, mode);
+        // A log that is a link to /dev/stdout ends in a link of /proc that is there for the process alone.
+        if flags.contains(OFlags::PATH)
+            && !flags.contains(OFlags::NOFOLLOW)
+            && opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            && let Ok(link) = self.open_as(asker, at, path, flags | OFlags::NOFOLLOW, mode)
+            && let Ok(target) = rustix::fs::readlinkat(link, c"", Vec::new())
+            && let Some(own) = own_link(pid, target.as_bytes())
+        {
+            return open(self.proc.as_fd(), own, flags);
+        }
+        opened
+    }
+
+    /// Opens a path as the process would, but for links of /proc.
+    fn open_as(
+        &mut self,
+        asker: &Asker<'_>,
+        at: Place,
+        path: &[u8],
+        flags: OFlags,
+        mode: Mode,
+    ) -> io::Result<OwnedFd> {
+        let pid = asker.pid;
         let start = match at.directory {
             _ if path.starts_with(b"/") => None,
             Some(number) => Some(self.descriptor(pid, number, OFlags::DIRECTORY)?),

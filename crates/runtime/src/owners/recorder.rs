@@ -88,7 +88,7 @@ impl Recorder {
 
 fn die_with(parent: Pid) -> io::Result<()> {
     // A Ctrl-C is for the supervisor: while it stops the container, calls go on to be answered.
-    sys::block_signals()?;
+    crate::container::syscalls::block_all_signals()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
         return Err(io::Error::other("the supervisor is gone"));

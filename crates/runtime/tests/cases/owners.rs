@@ -185,6 +185,12 @@ fn every_kind_of_path(_: Who) {
         });
         std::env::set_current_dir("/tmp").unwrap();
 
+        // A pipe or a terminal, by its usual names.
+        symlink("/dev/stderr", "/tmp/log").unwrap();
+        for path in ["/dev/stdout", "/proc/self/fd/2", "/tmp/log"] {
+            chown(path, Some(1), Some(1)).unwrap();
+        }
+
         // Chrooted inside.
         fs::create_dir_all("/tmp/jail/etc").unwrap();
         fs::write("/tmp/jail/etc/inner", "").unwrap();
