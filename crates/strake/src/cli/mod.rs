@@ -158,6 +158,7 @@ verbs! {
         /// Show the version
         Version => version,
         /// Manage builds
+        #[command(alias = "buildx")]
         Builder => builder,
         /// Manage containers
         Container => container,

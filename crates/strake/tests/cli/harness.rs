@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use oci::{ChainId, DiffId, ImageId, Reference};
@@ -12,6 +13,8 @@ use store::{Base, ImageMeta, SnapshotStat, Store};
 /// A store in a directory that is removed with this value.
 pub struct TestStore {
     dir: tempfile::TempDir,
+    /// Whom the command runs as, where that is not us.
+    user: Option<u32>,
 }
 
 /// What a command did.
@@ -24,7 +27,30 @@ pub struct Ran {
 
 impl TestStore {
     pub fn new() -> TestStore {
-        TestStore { dir: tempfile::Builder::new().prefix("strake-test-").tempdir().unwrap() }
+        TestStore { dir: tempfile::Builder::new().prefix("strake-test-").tempdir().unwrap(), user: None }
+    }
+
+    /// A store of the ordinary user `strake-test`, who has a range of subordinate ids; `None`, said on stdout, where we
+    /// are root and there is no such user. An ordinary user ourselves, it is ours.
+    pub fn of_an_ordinary_user() -> Option<TestStore> {
+        let mut store = TestStore::new();
+        if !rustix::process::geteuid().is_root() {
+            return Some(store);
+        }
+        let Some(id) = ordinary_user() else {
+            println!("skipped: there is no user strake-test (scripts/install-test-needs makes one)");
+            return None;
+        };
+        // The build directory may be closed to others.
+        std::fs::copy(env!("CARGO_BIN_EXE_strake"), store.dir.path().join("strake")).unwrap();
+        std::os::unix::fs::chown(store.dir.path(), Some(id), Some(id)).unwrap();
+        store.user = Some(id);
+        Some(store)
+    }
+
+    /// A directory beside the store, for the test's own files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn root(&self) -> PathBuf {
@@ -38,7 +64,14 @@ impl TestStore {
 
     /// The command on this store, in an environment that is the same everywhere.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_strake"));
+        let mut command = match self.user {
+            None => Command::new(env!("CARGO_BIN_EXE_strake")),
+            Some(id) => {
+                let mut command = Command::new(self.dir.path().join("strake"));
+                command.uid(id).gid(id);
+                command
+            }
+        };
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -113,6 +146,13 @@ impl TestStore {
         }
         id
     }
+}
+
+/// The user ID of `strake-test`, whose group has the same one.
+fn ordinary_user() -> Option<u32> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = passwd.lines().find(|line| line.starts_with("strake-test:"))?;
+    line.split(':').nth(2)?.parse().ok()
 }
 
 /// Puts a layer of one file on a stack: `name` with that many bytes.

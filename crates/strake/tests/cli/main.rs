@@ -10,6 +10,7 @@ mod frame;
 mod history;
 mod images;
 mod inspect;
+mod ordinary_user;
 mod prune;
 mod rmi;
 mod system_check;
