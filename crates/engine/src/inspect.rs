@@ -55,7 +55,8 @@ pub fn image(engine: &Engine, text: &str) -> Result<Value> {
     let last_tagged = last_tagged.map_or_else(|| ZERO_TIME.to_owned(), |time| time.to_string());
     object.insert("Metadata".into(), json!({ "LastTagTime": last_tagged }));
     if let Some(base) = &image.meta.base {
-        object.insert("Base".into(), json!({ "Name": base.name, "Digest": base.digest }));
+        let digest = base.digest.as_ref().map_or("", |digest| digest.as_str());
+        object.insert("Base".into(), json!({ "Name": base.name, "Digest": digest }));
     }
     Ok(Value::Object(object))
 }

@@ -92,6 +92,10 @@ fn tell_base(history: &History, global: &Global) {
     let Some(base) = &history.base else { return };
     let digest = base.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
     let steps = history.steps.iter().filter(|step| step.base.is_some()).count();
-    let part = if steps > 0 { format!(" (the last {steps} lines)") } else { String::new() };
+    let part = match steps {
+        0 => String::new(),
+        1 => " (the last line)".to_owned(),
+        steps => format!(" (the last {steps} lines)"),
+    };
     global.event(Event::Status(format!("Base image: {}{digest}{part}", base.name)));
 }
