@@ -1,5 +1,5 @@
 //! What this machine, and a container around us, allows of what strake builds on; what works without; and how to turn
-//! it on. Nothing is assumed from versions or settings where trying is possible: [`probes`] tries, in processes of
+//! it on. Nothing is assumed from versions or settings where trying is possible: `probes` tries, in processes of
 //! their own. Settings are read to say why a thing did not work.
 //!
 //! Deliberately absent: changing anything, and judging the store's content.

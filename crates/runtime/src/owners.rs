@@ -15,8 +15,8 @@
 //! then renames it. Deliberately absent: showing the recorded owners to the container. `stat` goes on to say 0, also to
 //! a program that checks whether it got rid of its privileges (apt's sandbox: set `APT::Sandbox::User "root"`).
 //!
-//! The parts: [`calls`] knows the calls and their arguments, [`process`] opens what a path means to the process that
-//! asks, [`recorder`] is the process that answers.
+//! The parts: `calls` knows the calls and their arguments, `process` opens what a path means to the process that
+//! asks, `recorder` is the process that answers.
 
 mod calls;
 mod process;
