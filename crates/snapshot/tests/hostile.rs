@@ -55,7 +55,7 @@ impl Trap {
     }
 
     fn apply(&self, tar: &[u8]) -> Result<(), Error> {
-        apply(tar, &self.dest, &ApplyOptions::new(runtime::Mode::Root)).map(|_| ())
+        apply(tar, &self.dest, &ApplyOptions::new(ids())).map(|_| ())
     }
 }
 
@@ -63,7 +63,7 @@ fn unpack(layer: &Path, dest: &str, tar: &[u8]) -> Result<(), Error> {
     let options = UnpackOptions {
         lowers: vec![],
         limits: Limits::default(),
-        ids: runtime::Mode::Root,
+        ids: ids(),
         chown: None,
         made: (Owner::ROOT, 0o755, Mtime::default()),
     };
@@ -270,7 +270,7 @@ fn lower_layers_stay_as_they_are() {
 #[test]
 fn refused_with_the_entrys_name() {
     let limits = |change: &dyn Fn(&mut Limits)| {
-        let mut options = ApplyOptions::new(runtime::Mode::Root);
+        let mut options = ApplyOptions::new(ids());
         change(&mut options.limits);
         options
     };
@@ -340,7 +340,7 @@ fn blown_up_streams_are_refused() {
         tar(&[(snapshot::Entry::new("zeros", snapshot::Kind::File { size: 64 << 20 }, 0o644), &zeros)]);
     let bomb = zstd::encode_all(&bytes[..], 3).unwrap();
     let trap = Trap::new();
-    let mut options = ApplyOptions::new(runtime::Mode::Root);
+    let mut options = ApplyOptions::new(ids());
     options.limits.ratio_from = 16 << 20;
     let error = apply(&bomb[..], &trap.dest, &options).unwrap_err();
     assert!(matches!(error, Error::Limit { what: "ratio of compression", .. }), "{error}");

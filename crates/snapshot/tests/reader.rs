@@ -297,8 +297,7 @@ fn gnu_tars_own_archives() {
         assert_eq!(ours, theirs, "{form:?}");
         let copy = Layers::new();
         let copy = (copy.empty(), copy);
-        let options =
-            snapshot::ApplyOptions { tree_digest: true, ..snapshot::ApplyOptions::new(runtime::Mode::Root) };
+        let options = snapshot::ApplyOptions { tree_digest: true, ..snapshot::ApplyOptions::new(ids()) };
         let applied = snapshot::apply(&bytes[..], &copy.0, &options).unwrap();
         let read = snapshot::tree_digest(&fs, snapshot::Depth::Content).unwrap();
         assert_eq!(applied.tree_digest, Some(read), "{form:?}");

@@ -225,7 +225,7 @@ proptest! {
         }
         let layers = Layers::new();
         let fs = layers.empty();
-        let mut options = snapshot::ApplyOptions::new(runtime::Mode::Root);
+        let mut options = snapshot::ApplyOptions::new(ids());
         options.limits.bytes = 64 << 20;
         let _ = snapshot::apply(&bytes[..], &fs, &options);
         let left: Vec<_> = std::fs::read_dir(layers.dir.path()).unwrap().collect();

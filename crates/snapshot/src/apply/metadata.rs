@@ -31,7 +31,7 @@ pub(super) fn chown(directory: BorrowedFd<'_>, name: &[u8], owner: Owner) -> Res
 }
 
 /// Says of a failed chown what the kernel's `EINVAL` does not.
-pub(super) fn explain_chown(errno: Errno, owner: Owner, entry: &[u8]) -> Error {
+pub(crate) fn explain_chown(errno: Errno, owner: Owner, entry: &[u8]) -> Error {
     if errno == Errno::INVAL {
         let maps = [("uid", owner.uid, "/proc/self/uid_map"), ("gid", owner.gid, "/proc/self/gid_map")];
         for (what, id, map) in maps {

@@ -26,7 +26,7 @@ use crate::stream::{self, Bounds};
 use crate::tar_reader::TarReader;
 use crate::{LayerStat, Owner};
 use extract::{Extractor, Purpose};
-pub(crate) use metadata::timestamps;
+pub(crate) use metadata::{explain_chown, timestamps};
 use tree::Tree;
 pub use unpack::{UnpackOptions, is_archive, unpack_into};
 

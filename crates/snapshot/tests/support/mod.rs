@@ -19,6 +19,11 @@ pub fn is_root() -> bool {
     root
 }
 
+/// How ids map here: without namespaces, an ordinary user has one.
+pub fn ids() -> Mode {
+    if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::SingleId }
+}
+
 /// Layers in a temporary directory.
 pub struct Layers {
     pub dir: tempfile::TempDir,
@@ -28,7 +33,7 @@ pub struct Layers {
 
 impl Layers {
     pub fn new() -> Layers {
-        Layers { dir: tempfile::tempdir().unwrap(), stack: Vec::new(), ids: Mode::Root }
+        Layers { dir: tempfile::tempdir().unwrap(), stack: Vec::new(), ids: ids() }
     }
 
     /// An empty directory for one more layer.
