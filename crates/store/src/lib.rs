@@ -114,8 +114,7 @@ impl Store {
     pub fn open_in_boot(root: &Path, boot: Option<&str>) -> Result<Store> {
         schema::ensure(root)?;
         let root = root.canonicalize().map_err(|e| Error::io("cannot open the store", root, e))?;
-        let db = db::Db::open(root.join(schema::DATABASE))?;
-        reserve::guard_shared_memory(&root, &db)?;
+        let db = reserve::open_database(&root)?;
         let shared = Shared {
             root,
             db,

@@ -10,7 +10,7 @@ use rusqlite::Transaction;
 use rustix::fs::FallocateFlags;
 
 use crate::db::{Db, Sql};
-use crate::schema::RESERVE;
+use crate::schema::{DATABASE, RESERVE};
 use crate::{Error, Result, Store};
 
 const RESERVE_BYTES: u64 = 256 * 1024;
@@ -34,19 +34,22 @@ impl Store {
         }
     }
 
-    /// Holds the reserve back again, if it was given away.
+    /// Holds the reserve back again, as far as it was given away.
     pub(crate) fn restore_reserve(&self) {
-        if !self.root().join(RESERVE).exists() {
+        let held = fs::metadata(self.root().join(RESERVE)).map_or(0, |m| m.len());
+        if held < RESERVE_BYTES {
             make(self.root());
         }
     }
 }
 
-/// Best effort: a store without its reserve works, only a prune on a full disk may not.
+/// Best effort: a store without its reserve works, only a prune on a full disk may not. Where there is no
+/// space for all of it, a smaller one is better than none.
 pub(crate) fn make(root: &Path) {
     let path = root.join(RESERVE);
-    let held = File::create(&path)
-        .is_ok_and(|file| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES).is_ok());
+    let Ok(file) = File::create(&path) else { return };
+    let held = (0..4)
+        .any(|half| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES >> half).is_ok());
     if !held {
         let _ = fs::remove_file(path);
     }
@@ -67,24 +70,28 @@ pub(crate) fn require_space_for_new(root: &Path) -> Result<()> {
 
 /// SQLite maps its `-shm` file and, so that no store into the map can fail, first writes one byte into each
 /// of its pages of 4 KiB. On a file system of smaller blocks (ext4 below 512 MB) this leaves holes, and on a
-/// full disk the process would die of SIGBUS. There, the file is allocated whole before anything else is
-/// done.
-pub(crate) fn guard_shared_memory(root: &Path, db: &Db) -> Result<()> {
-    let Some((block, available)) = free(root) else { return Ok(()) };
+/// full disk the process would die of SIGBUS. There, the database is opened only where there is space to fill
+/// them, if need be from the reserve, and then the file is allocated whole.
+pub(crate) fn open_database(root: &Path) -> Result<Db> {
+    let path = root.join(DATABASE);
+    let Some((block, available)) = free(root) else { return Db::open(path) };
     if block >= 4096 {
-        return Ok(());
+        return Db::open(path);
     }
-    let spent = available < 2 * SHARED_BYTES && spend(root);
-    if available < 2 * SHARED_BYTES && !spent {
-        return Err(Error::NoSpace { path: db.path().to_owned() });
+    let spent = available < 2 * SHARED_BYTES;
+    if spent && !spend(root) {
+        return Err(Error::NoSpace { path });
     }
-    // Makes SQLite open the file, which it cuts down when nobody else has it open.
-    db.read(|c| Ok(c.query_row("SELECT count(*) FROM trash", [], |_| Ok(()))?))?;
-    let allocated = allocate(&root.join(format!("{}-shm", crate::schema::DATABASE)));
+    let opened = Db::open(path).and_then(|db| {
+        // Makes SQLite open the file, which it cuts down when nobody else has it open.
+        db.read(|c| Ok(c.query_row("SELECT count(*) FROM trash", [], |_| Ok(()))?))?;
+        allocate(&root.join(format!("{DATABASE}-shm")))?;
+        Ok(db)
+    });
     if spent {
         make(root);
     }
-    allocated
+    opened
 }
 
 fn allocate(path: &Path) -> Result<()> {

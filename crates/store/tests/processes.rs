@@ -190,8 +190,8 @@ fn killed_at_random_moments_it_stays_sound() {
             script::command(&root, seed, count).stderr(told).spawn().unwrap()
         };
         let mut victim = start(round * 2, 1000);
-        // Half of the time another works beside it, and meets what it leaves.
-        let other = (random.below(2) == 0).then(|| start(round * 2 + 1, 30));
+        // Now and then another works beside it, and meets what it leaves.
+        let other = (random.below(3) == 0).then(|| start(round * 2 + 1, 10));
         thread::sleep(Duration::from_micros(2000 + random.below(25_000)));
         victim.kill().unwrap();
         victim.wait().unwrap();
