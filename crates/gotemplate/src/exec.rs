@@ -3,6 +3,8 @@
 use crate::ast::{Command, Node, Operand, OperandKind, Pipe, Span};
 use crate::error::Error;
 use crate::functions::{self, Argument, Arity, Failure, Function};
+use crate::options::{Missing, Options, Shape};
+use crate::val::{Val, absent};
 use crate::value;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -13,126 +15,6 @@ const MAX_OUTPUT: usize = 64 << 20;
 const MAX_STRING: usize = 4 << 20;
 /// Most passes of all loops of one rendering.
 const MAX_PASSES: u64 = 5_000_000;
-
-/// What a Go program would know of a field from its type. It decides what null or an absent key stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shape {
-    /// Nothing known: null prints `<no value>`, an absent key is an error.
-    #[default]
-    Any,
-    /// A list: null is an empty one.
-    List,
-    /// A map of anything: null is an empty one, an absent key of it null.
-    Map,
-    /// A map to strings: null is an empty one, an absent key of it the empty string where indexed.
-    TextMap,
-    /// A string: null is the empty one.
-    Text,
-    /// An integer: null is 0.
-    Number,
-    /// A boolean: null is false.
-    Bool,
-    /// A struct that may be missing: null prints `<nil>`.
-    Pointer,
-}
-
-/// Shapes by field name, wherever in the value the name stands.
-pub type Schema = fn(&str) -> Shape;
-
-/// How a missing field of an object is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing<'a> {
-    /// `can't evaluate field X in type T`, as for the rows of a list.
-    Field(&'a str),
-    /// `map has no entry for key "X"`, as Docker's `inspect` says.
-    Key,
-}
-
-/// A field that takes arguments (`{{.Label "x"}}`): its name, and the function of the object and the arguments.
-pub type Method<'a> = (&'a str, fn(&Value, &[Value]) -> Result<Value, String>);
-
-/// What a rendering depends on besides the template and its value.
-#[derive(Debug, Clone, Copy)]
-pub struct Options<'a> {
-    /// How missing fields are refused.
-    pub missing: Missing<'a>,
-    /// What is known of fields.
-    pub schema: Schema,
-    /// Other names of fields (`ID` for the key `Id`), taken where there is no key of that name.
-    pub aliases: &'a [(&'a str, &'a str)],
-    /// Fields that take arguments.
-    pub methods: &'a [Method<'a>],
-    /// The value is a table's header: functions that change text leave it alone.
-    pub header: bool,
-    /// `json` of an object escapes `<`, `>` and `&`, as for the rows of Docker's lists.
-    pub escape_objects: bool,
-}
-
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Options {
-            missing: Missing::Key,
-            schema: |_| Shape::Any,
-            aliases: &[],
-            methods: &[],
-            header: false,
-            escape_objects: false,
-        }
-    }
-}
-
-/// A value on its way through a pipeline.
-#[derive(Debug, Clone)]
-pub(crate) struct Val<'v> {
-    json: Cow<'v, Value>,
-    shape: Shape,
-}
-
-impl<'v> Val<'v> {
-    fn owned(json: Value) -> Val<'static> {
-        Val { json: Cow::Owned(json), shape: Shape::Any }
-    }
-
-    fn null() -> Val<'static> {
-        Val::owned(Value::Null)
-    }
-
-    pub(crate) fn json(&self) -> &Value {
-        &self.json
-    }
-
-    pub(crate) fn is_text(&self) -> bool {
-        self.shape == Shape::Text
-    }
-
-    pub(crate) fn is_empty_container(&self) -> bool {
-        matches!(self.shape, Shape::List | Shape::Map | Shape::TextMap)
-    }
-
-    fn print(&self) -> Cow<'_, str> {
-        match (self.json(), self.shape) {
-            (Value::String(text), _) => Cow::Borrowed(text),
-            (Value::Null, shape) => Cow::Borrowed(match shape {
-                Shape::Any => "<no value>",
-                Shape::List => "[]",
-                Shape::Map | Shape::TextMap => "map[]",
-                Shape::Text => "",
-                Shape::Number => "0",
-                Shape::Bool => "false",
-                Shape::Pointer => "<nil>",
-            }),
-            (other, _) => Cow::Owned(value::text(other)),
-        }
-    }
-
-    /// A part of this value: borrowed where this one is.
-    fn part(&self, take: impl for<'a> Fn(&'a Value) -> Option<&'a Value>) -> Option<Cow<'v, Value>> {
-        match &self.json {
-            Cow::Borrowed(json) => take(json).map(Cow::Borrowed),
-            Cow::Owned(json) => take(json).cloned().map(Cow::Owned),
-        }
-    }
-}
 
 enum Flow {
     Next,
@@ -576,19 +458,6 @@ impl<'t, 'v> Executor<'t, 'v> {
             }
         }
         Ok(piped.unwrap_or(value))
-    }
-}
-
-/// What a field of that shape is in Go when nothing was set.
-fn absent(shape: Shape) -> Val<'static> {
-    Val {
-        json: Cow::Owned(match shape {
-            Shape::Text => Value::String(String::new()),
-            Shape::Number => Value::from(0),
-            Shape::Bool => Value::Bool(false),
-            _ => Value::Null,
-        }),
-        shape,
     }
 }
 

@@ -115,7 +115,7 @@ impl Function {
 
 /// An evaluated argument and, unless it came down the pipe, where it stands in the template.
 pub(crate) struct Argument<'t, 'v> {
-    pub value: crate::exec::Val<'v>,
+    pub value: crate::val::Val<'v>,
     pub operand: Option<&'t Operand>,
 }
 
@@ -271,7 +271,7 @@ fn ordered(values: &[&Value], wanted: fn(Ordering) -> bool) -> Result<Value, Fai
     Ok(Value::Bool(wanted(compare::order(values[0], values[1])?)))
 }
 
-fn length(value: &crate::exec::Val<'_>) -> Result<usize, Failure> {
+fn length(value: &crate::val::Val<'_>) -> Result<usize, Failure> {
     match value.json() {
         Value::String(text) => Ok(text.len()),
         Value::Array(items) => Ok(items.len()),

@@ -17,13 +17,15 @@ mod error;
 mod exec;
 mod functions;
 mod lex;
+mod options;
 mod parse;
 mod printf;
 mod table;
+mod val;
 mod value;
 
 pub use error::Error;
-pub use exec::{Method, Missing, Options, Schema, Shape};
+pub use options::{Method, Missing, Options, Schema, Shape};
 pub use table::align;
 pub use value::text as value_text;
 
