@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 
 use super::attributes::{self, Xattrs};
 use super::plan::Meta;
+use crate::apply::timestamps;
 use crate::{Mtime, Owner};
 
 /// Which ids files can be given.
@@ -30,21 +32,39 @@ impl Ids {
     }
 }
 
+/// Why a file could not be finished.
+pub(super) enum Unfinished {
+    /// Its owner could not be set.
+    Owner(Errno),
+    Other(io::Error),
+}
+
+impl From<Errno> for Unfinished {
+    fn from(errno: Errno) -> Unfinished {
+        Unfinished::Other(errno.into())
+    }
+}
+
 /// Finishes an open file or directory. Writing and changing the owner take capabilities away, so they come last but
 /// for the time.
-pub(super) fn open_file(file: BorrowedFd<'_>, meta: &Meta, xattrs: &Xattrs, ids: Ids) -> io::Result<()> {
+pub(super) fn open_file(
+    file: BorrowedFd<'_>,
+    meta: &Meta,
+    xattrs: &Xattrs,
+    ids: Ids,
+) -> Result<(), Unfinished> {
     if !ids.must_record(meta.owner) {
         let stat = rustix::fs::fstat(file)?;
         if (stat.st_uid, stat.st_gid) != (meta.owner.uid, meta.owner.gid) {
             let (uid, gid) = (Uid::from_raw(meta.owner.uid), Gid::from_raw(meta.owner.gid));
-            rustix::fs::fchown(file, Some(uid), Some(gid))?;
+            rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(Unfinished::Owner)?;
         }
     }
     if xattrs.contains_key(b"security.capability".as_slice()) {
-        attributes::write(file, xattrs)?;
+        attributes::write(file, xattrs).map_err(Unfinished::Other)?;
     }
     rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode))?;
-    Ok(rustix::fs::futimens(file, &times(meta.mtime))?)
+    Ok(rustix::fs::futimens(file, &timestamps(meta.mtime))?)
 }
 
 /// Finishes a link, pipe or device.
@@ -54,16 +74,16 @@ pub(super) fn by_name(
     kind: FileType,
     meta: &Meta,
     ids: Ids,
-) -> io::Result<()> {
+) -> Result<(), Unfinished> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     if !ids.must_record(meta.owner) && meta.owner != Owner::ROOT {
         let (uid, gid) = (Uid::from_raw(meta.owner.uid), Gid::from_raw(meta.owner.gid));
-        rustix::fs::chownat(dir, name, Some(uid), Some(gid), flags)?;
+        rustix::fs::chownat(dir, name, Some(uid), Some(gid), flags).map_err(Unfinished::Owner)?;
     }
     if kind != FileType::Symlink {
         rustix::fs::chmodat(dir, name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?;
     }
-    Ok(rustix::fs::utimensat(dir, name, &times(meta.mtime), flags)?)
+    Ok(rustix::fs::utimensat(dir, name, &timestamps(meta.mtime), flags)?)
 }
 
 /// Nanoseconds between two times that the file system of `dir` can tell apart: a layer must not claim times that its
@@ -72,18 +92,11 @@ pub(super) fn precision(dir: &Path) -> io::Result<u32> {
     const PROBE: u32 = 123_456_789;
     let dir = runtime::beneath::open_root(dir)?;
     let dir = runtime::beneath::reopen(dir.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-    rustix::fs::futimens(&dir, &times(Mtime { sec: 1, nsec: PROBE }))?;
+    rustix::fs::futimens(&dir, &timestamps(Mtime { sec: 1, nsec: PROBE }))?;
     let held = rustix::fs::fstat(&dir)?.st_mtime_nsec as u32;
     let mut precision = 1;
     while precision < 1_000_000_000 && PROBE - PROBE % precision != held {
         precision *= 10;
     }
     Ok(precision)
-}
-
-fn times(mtime: Mtime) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.sec, tv_nsec: mtime.nsec.into() },
-    }
 }

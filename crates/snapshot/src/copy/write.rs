@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{self, Xattrs};
-use super::finish::{self, Ids};
+use super::finish::{self, Ids, Unfinished};
 use super::flat::{DirIndex, Flat, Item, What};
 use super::ordered::{Ordered, Piece, Stopped};
 use super::plan::{From, Leaf, LeafKind, Meta, Plan, clamped};
@@ -219,7 +219,7 @@ impl Writer<'_> {
                 let make = || rustix::fs::symlinkat(target.as_slice(), dir, name);
                 replacing(dir, name, make).map_err(|e| self.failed("creating", &item.path, e))?;
                 finish::by_name(dir, name, FileType::Symlink, &leaf.meta, self.ids)
-                    .map_err(|e| self.failed("setting the owner of", &item.path, e))?;
+                    .map_err(|e| self.unfinished(&item.path, &leaf.meta, e))?;
                 return Ok(Kind::Symlink(target.clone()));
             }
             LeafKind::CharDevice(major, minor) => {
@@ -251,7 +251,7 @@ impl Writer<'_> {
             Err(errno) => return Err(self.failed("creating", &item.path, errno)),
         }
         finish::by_name(dir, name, file_type, &leaf.meta, self.ids)
-            .map_err(|e| self.failed("setting the owner of", &item.path, e))?;
+            .map_err(|e| self.unfinished(&item.path, &leaf.meta, e))?;
         Ok(kind)
     }
 
@@ -387,7 +387,7 @@ impl Writer<'_> {
         xattrs: &Xattrs,
     ) -> Result<(), Halt> {
         finish::open_file(file.as_fd(), meta, xattrs, self.ids)
-            .map_err(|e| self.failed("setting owner and permissions of", &item.path, e))
+            .map_err(|e| self.unfinished(&item.path, meta, e))
     }
 
     pub fn buffer(&self) -> Vec<u8> {
@@ -446,6 +446,16 @@ impl Writer<'_> {
         Halt::Failed(Error::Tree(crate::Error::io(format!("{doing} {}", full.display()), source)))
     }
 
+    /// The error of an owner, of permissions or a time that could not be set.
+    fn unfinished(&self, path: &[u8], meta: &Meta, why: Unfinished) -> Halt {
+        match why {
+            Unfinished::Owner(errno) => {
+                Halt::Failed(Error::Tree(crate::apply::explain_chown(errno, meta.owner, path)))
+            }
+            Unfinished::Other(source) => self.failed("setting permissions or time of", path, source),
+        }
+    }
+
     fn finish(self, read: Vec<Read>) -> Result<Written, Error> {
         if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
@@ -485,9 +495,10 @@ impl Writer<'_> {
     /// what a container sees of its root.
     fn dirs(&self) -> Result<(), Halt> {
         for flat in &self.flat.dirs {
-            let failed = |e: io::Error| self.failed("setting owner and permissions of", &flat.path, e);
-            let dir = open_dir(self.root.as_fd(), &flat.path, OFlags::RDONLY).map_err(failed)?;
-            finish::open_file(dir.as_fd(), &flat.dir.meta, &Xattrs::new(), self.ids).map_err(failed)?;
+            let dir = open_dir(self.root.as_fd(), &flat.path, OFlags::RDONLY)
+                .map_err(|e| self.failed("opening", &flat.path, e))?;
+            finish::open_file(dir.as_fd(), &flat.dir.meta, &Xattrs::new(), self.ids)
+                .map_err(|e| self.unfinished(&flat.path, &flat.dir.meta, e))?;
         }
         Ok(())
     }
