@@ -1,7 +1,7 @@
 //! Layers and a config become an image with names.
 
 use dockerfile::lower::Lowered;
-use oci::{DiffId, Digest, Document, ImageId, annotation};
+use oci::{ChainId, DiffId, Digest, Document, ImageConfig, ImageId, annotation};
 use store::{Base, ImageMeta};
 
 use crate::build::request::BuildRequest;
@@ -18,7 +18,12 @@ pub(crate) fn export(
 ) -> Result<(ImageId, Option<(String, Option<Digest>)>)> {
     let mut config = lowered.config.clone();
     config.rootfs.diff_ids = layers;
-    config.created = Some(timestamp(lowered.source_date_epoch));
+    if lowered.source_date_epoch.is_none() {
+        date(engine, &mut config)?;
+    }
+    // The image is as old as its last change, so that building it again from the cache gives the same image.
+    let last = config.history.last().and_then(|entry| entry.created.clone());
+    config.created = Some(last.unwrap_or_else(|| timestamp(lowered.source_date_epoch)));
     let document = Document::of(config);
     let base = lowered.base.clone();
     let mut meta = ImageMeta::default();
@@ -36,6 +41,54 @@ pub(crate) fn export(
         say(&format!("naming to {reference} done"));
     }
     Ok((image, base.map(|b| (b.name.to_string(), b.digest))))
+}
+
+/// Stands for the time of a history entry of this build until it is known.
+pub(crate) const UNDATED: &str = "undated";
+
+/// Dates the history of this build: an entry with a layer when the layer was made, one without as its
+/// neighbour, as BuildKit's exporter does.
+fn date(engine: &Engine, config: &mut ImageConfig) -> Result<()> {
+    let mut chains = ChainId::prefixes(&config.rootfs.diff_ids).into_iter();
+    for entry in &mut config.history {
+        let chain = if entry.empty_layer { None } else { chains.next() };
+        if entry.created.as_deref() == Some(UNDATED) {
+            let snapshot = chain.map(|chain| engine.store.snapshot(&chain)).transpose()?.flatten();
+            entry.created = snapshot.map(|made| rfc3339(made.created));
+        }
+    }
+    // A first change of the config alone is as old as the first layer made here, not as one of the base.
+    let mut at: Option<String> = None;
+    let mut ours = false;
+    for entry in &config.history {
+        match &entry.created {
+            Some(created) => {
+                at = Some(created.clone());
+                if ours {
+                    break;
+                }
+            }
+            None => ours = true,
+        }
+    }
+    let now = timestamp(None);
+    let mut at = at.unwrap_or(now);
+    let mut ours = false;
+    for entry in &mut config.history {
+        match &entry.created {
+            Some(created) if ours => at.clone_from(created),
+            Some(_) => {}
+            None => {
+                ours = true;
+                entry.created = Some(at.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rfc3339(nanoseconds: i64) -> String {
+    jiff::Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 /// The time of everything a build makes, RFC 3339: now, or `epoch` seconds after 1970.

@@ -83,7 +83,7 @@ fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> Lower
         source_date_epoch: request.epoch,
         no_cache: request.no_cache,
         add_hosts: request.add_hosts.clone(),
-        created: export::timestamp(request.epoch),
+        created: export::UNDATED.to_owned(),
         proxies: request.proxies.clone(),
         ..LowerOptions::default()
     }
