@@ -31,12 +31,14 @@ pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod save;
+pub mod stop;
 pub mod tag;
 
 mod archive;
 mod changes;
 mod convert;
 mod glob;
+mod signal;
 
 use std::path::Path;
 

@@ -17,6 +17,7 @@ pub mod beneath;
 pub mod capability;
 pub mod doctor;
 pub mod owners;
+pub mod signals;
 pub mod spec;
 
 mod container;
@@ -36,6 +37,6 @@ mod terminal;
 pub use container::{Container, RootFs, RuntimeChoice, Source};
 pub use error::{Context, Error};
 pub use init::init;
-pub use namespace::{Mode, enter, mode, why_single};
+pub use namespace::{Mode, enter, join, mode, why_single};
 pub use overlay::{MAX_LOWERS, Overlay, Upper, mount_overlay};
 pub use supervisor::{Exit, Running, Signaller, Stdio, Supervisor};

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -80,6 +81,32 @@ pub fn enter() -> Result<Mode, Error> {
         let plan = if single { Plan::Single("STRAKE_USERNS asks for it".into()) } else { Plan::make()? };
         plan.carry_out()?
     };
+    entered(mode)
+}
+
+/// As [`enter`], but into the user namespace of the process `pid`, a container's, where that is not ours already. Only
+/// there can the files that it sees be reached, by `/proc/PID/root`. It takes the user who made that namespace.
+///
+/// # Errors
+/// As [`enter`]; [`Error::Io`] for a process that is gone or someone else's.
+pub fn join(pid: i32) -> Result<Mode, Error> {
+    use std::os::unix::fs::MetadataExt;
+    if let Some(mode) = mode() {
+        return Ok(mode);
+    }
+    let path = format!("/proc/{pid}/ns/user");
+    let theirs = fs::File::open(&path).doing(|| path.clone())?;
+    let inode = theirs.metadata().doing(|| path.clone())?.ino();
+    if fs::metadata("/proc/self/ns/user").doing(|| "/proc/self/ns/user")?.ino() == inode {
+        return enter();
+    }
+    rustix::thread::move_into_link_name_space(theirs.as_fd(), None)
+        .doing(|| format!("joining the user namespace of process {pid}"))?;
+    sys::unshare(UnshareFlags::NEWNS).map_err(|error| settings::no_mounts(error.raw_os_error()))?;
+    entered(present_mode()?)
+}
+
+fn entered(mode: Mode) -> Result<Mode, Error> {
     // Not private: a disk that the host unmounts must not stay busy because of us.
     let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", downstream).map_err(|errno| settings::no_mounts(Some(errno.raw_os_error())))?;

@@ -1,69 +1,32 @@
 //! Making a container: the image's config and the command line become one `RunConfig`.
 
-use std::collections::BTreeMap;
-use std::fs;
-
-use oci::{Config, ImageId};
+use oci::Config;
 use store::{ContainerLock, ContainerRecord};
 
 use super::Container;
 use super::name::{new_id, new_name};
-use super::state::{ContainerState, MountKind, MountPoint, NetworkMode, RunConfig, Status};
+use super::state::{ContainerState, MountKind, MountPoint, RunConfig, name_of};
 use crate::{Engine, Error, Result};
 
-/// What `run` and `create` are asked for; what is `None` or empty is the image's.
+/// What `run` and `create` are asked for.
 #[derive(Debug, Clone, Default)]
 pub struct CreateRequest {
     /// The image, as named by the user; it is in the store.
     pub image: String,
     /// Name of the container; `None`: two words.
     pub name: Option<String>,
-    /// Arguments after the image.
-    pub args: Vec<String>,
     /// `--entrypoint`; an empty text resets the image's.
     pub entrypoint: Option<String>,
-    /// `NAME=value`, later ones win.
-    pub env: Vec<String>,
-    /// `-w`
-    pub working_dir: Option<String>,
-    /// `-u`
-    pub user: Option<String>,
-    /// `--hostname`
-    pub hostname: Option<String>,
-    /// `-t`
-    pub tty: bool,
-    /// `-i`
-    pub stdin: bool,
-    /// `--label`
-    pub labels: BTreeMap<String, String>,
-    /// `-v`, `--mount`, `--tmpfs`
-    pub mounts: Vec<MountPoint>,
-    /// `--network`
-    pub network: NetworkMode,
-    /// `--read-only`
-    pub read_only: bool,
-    /// `--cap-add`
-    pub cap_add: Vec<String>,
-    /// `--cap-drop`
-    pub cap_drop: Vec<String>,
-    /// `--privileged`
-    pub privileged: bool,
-    /// `--init`
-    pub init: bool,
-    /// `--add-host`
-    pub extra_hosts: Vec<(String, String)>,
-    /// `--runtime`
-    pub runtime: Option<String>,
-    /// `--rm`
-    pub auto_remove: bool,
+    /// All else. What is empty is the image's; `cmd` is what stands after the image, `entrypoint` is not looked at.
+    pub run: RunConfig,
 }
 
 /// Makes the container and takes its lock.
 pub fn create(engine: &Engine, request: &CreateRequest) -> Result<(Container, ContainerLock)> {
+    let _lease = engine.store.lease()?;
     let id = engine.resolve(&request.image)?;
     let image = engine.image(&id)?;
     let layers = image.layers().to_vec();
-    solver::unpack(&engine.store, &layers).map_err(|e| Error::internal(e.to_string()))?;
     let container_id = new_id()?;
     let run = combine(request, &image.config.value.config, &container_id)?;
     if run.args().is_empty() {
@@ -72,44 +35,30 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<(Container, Co
             request.image
         )));
     }
-    let state = ContainerState {
-        image_name: request.image.clone(),
-        run,
-        status: Status::Created,
-        pid: 0,
-        exit_code: 0,
-        error: String::new(),
-        started: None,
-        finished: None,
-    };
-    let names: Vec<String> = match &request.name {
-        Some(_) => Vec::new(),
-        None => engine.store.containers()?.into_iter().map(|c| c.name).collect(),
-    };
-    let name = match &request.name {
-        Some(name) => name.trim_start_matches('/').to_owned(),
-        None => new_name(|name| names.iter().any(|taken| taken == name))?,
-    };
-    let record = record(container_id, name, id, &layers, &state);
-    let lock = engine.store.create_container(&record)?;
-    Ok((Container { record, state, running: false }, lock))
-}
-
-fn record(
-    id: String,
-    name: String,
-    image: ImageId,
-    layers: &[oci::DiffId],
-    state: &ContainerState,
-) -> ContainerRecord {
-    ContainerRecord {
-        id,
-        name,
-        image,
-        chain_id: oci::ChainId::of(layers),
+    solver::unpack(&engine.store, &layers)?;
+    let state = ContainerState { image_name: request.image.clone(), run, ..ContainerState::default() };
+    let mut record = ContainerRecord {
+        id: container_id,
+        name: String::new(),
+        image: id,
+        chain_id: oci::ChainId::of(&layers),
         created: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX),
         auto_remove: false,
-        state: serde_json::to_string(state).expect("because all its keys are strings"),
+        state: serde_json::to_string(&state).expect("because all its keys are strings"),
+    };
+    if let Some(name) = &request.name {
+        record.name = name.strip_prefix('/').unwrap_or(name).to_owned();
+        let lock = engine.store.create_container(&record)?;
+        return Ok((Container { record, state, running: false }, lock));
+    }
+    loop {
+        let taken: Vec<String> = engine.store.containers()?.into_iter().map(|c| c.name).collect();
+        record.name = new_name(|name| taken.iter().any(|other| other == name))?;
+        match engine.store.create_container(&record) {
+            // Another process took it meanwhile.
+            Err(store::Error::NameInUse { .. }) => {}
+            made => return Ok((Container { record, state, running: false }, made?)),
+        }
     }
 }
 
@@ -118,101 +67,92 @@ fn combine(request: &CreateRequest, image: &Config, id: &str) -> Result<RunConfi
     let (entrypoint, image_cmd) = match &request.entrypoint {
         Some(text) if text.is_empty() => (Vec::new(), None),
         Some(text) => (vec![text.clone()], None),
+        // Arguments of the command line are arguments of the image's entry point.
         None => (image.entrypoint.clone().unwrap_or_default(), image.cmd.clone()),
     };
-    let cmd = match request.args.is_empty() {
-        true => image_cmd.unwrap_or_default(),
-        false => request.args.clone(),
-    };
-    let hostname = request.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
-    let mut env: Vec<String> = Vec::new();
-    if !image.env.iter().any(|v| v.starts_with("PATH=")) {
-        env.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    let mut run = request.run.clone();
+    run.entrypoint = entrypoint;
+    if run.cmd.is_empty() {
+        run.cmd = image_cmd.unwrap_or_default();
     }
-    env.push(format!("HOSTNAME={hostname}"));
-    if request.tty {
-        env.push("TERM=xterm".to_owned());
+    if run.hostname.is_empty() {
+        run.hostname = id[..12].to_owned();
     }
-    for variable in image.env.iter().chain(&request.env) {
-        set(&mut env, variable);
+    for variable in &image.env {
+        if !run.env.iter().any(|given| name_of(given) == name_of(variable)) {
+            run.env.push(variable.clone());
+        }
     }
-    let working_dir = match &request.working_dir {
-        Some(path) if !path.starts_with('/') => {
+    match run.working_dir.as_str() {
+        "" => run.working_dir.clone_from(&image.working_dir),
+        path if !path.starts_with('/') => {
             return Err(Error::invalid(format!(
-                "the working directory {path:?} is invalid: it needs to be an absolute path"
+                "the working directory '{path}' is invalid, it needs to be an absolute path"
             )));
         }
-        Some(path) => path.clone(),
-        None if image.working_dir.is_empty() => "/".to_owned(),
-        None => image.working_dir.clone(),
-    };
-    let mut labels = image.labels.clone().unwrap_or_default();
-    labels.extend(request.labels.clone());
-    let mut mounts = request.mounts.clone();
-    for target in image.volumes.iter().flat_map(|v| v.keys()) {
-        if !mounts.iter().any(|m| m.target == *target) {
-            mounts.push(MountPoint { target: target.clone(), kind: MountKind::Anonymous, read_only: false });
+        _ => {}
+    }
+    if run.user.is_empty() {
+        run.user.clone_from(&image.user);
+    }
+    if run.stop_signal.is_empty() {
+        run.stop_signal.clone_from(&image.stop_signal);
+    }
+    for (name, value) in image.labels.iter().flatten() {
+        run.labels.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    for port in image.exposed_ports.iter().flat_map(|ports| ports.keys()) {
+        if !run.exposed_ports.contains(port) {
+            run.exposed_ports.push(port.clone());
         }
     }
-    for mount in &mounts {
-        check_mount(mount)?;
-    }
-    Ok(RunConfig {
-        entrypoint,
-        cmd,
-        env,
-        working_dir,
-        user: request.user.clone().unwrap_or_else(|| image.user.clone()),
-        hostname,
-        tty: request.tty,
-        stdin: request.stdin,
-        labels,
-        mounts,
-        network: request.network,
-        read_only: request.read_only,
-        cap_add: request.cap_add.clone(),
-        cap_drop: request.cap_drop.clone(),
-        privileged: request.privileged,
-        init: request.init,
-        stop_signal: image.stop_signal.clone(),
-        extra_hosts: request.extra_hosts.clone(),
-        runtime: request.runtime.clone(),
-        auto_remove: request.auto_remove,
-    })
+    mount(&mut run, image)?;
+    Ok(run)
 }
 
-/// Sets a variable in its old place, or at the end.
-fn set(env: &mut Vec<String>, variable: &str) {
-    let name = variable.split('=').next().unwrap_or(variable);
-    let same = |known: &String| known.split('=').next() == Some(name);
-    match env.iter_mut().find(|known| same(known)) {
-        Some(known) => variable.clone_into(known),
-        None => env.push(variable.to_owned()),
+/// Adds the image's volumes, and looks whether everything can be mounted as asked.
+fn mount(run: &mut RunConfig, image: &Config) -> Result<()> {
+    for mount in &mut run.mounts {
+        mount.target = clean(&mount.target)?;
+        if let MountKind::Bind(source) = &mount.kind
+            && !source.starts_with('/')
+        {
+            return Err(Error::invalid(format!(
+                "invalid mount source {source:?}: it must be an absolute path"
+            )));
+        }
     }
-}
-
-fn check_mount(mount: &MountPoint) -> Result<()> {
-    if !mount.target.starts_with('/') || mount.target == "/" {
-        return Err(Error::invalid(format!(
-            "invalid mount target {:?}: it must be an absolute path, and not '/'",
-            mount.target
-        )));
+    for (at, mount) in run.mounts.iter().enumerate() {
+        if run.mounts[..at].iter().any(|earlier| earlier.target == mount.target) {
+            return Err(Error::invalid(format!("Duplicate mount point: {}", mount.target)));
+        }
     }
-    if let MountKind::Bind(source) = &mount.kind
-        && !source.starts_with('/')
-    {
-        return Err(Error::invalid(format!("invalid mount source {source:?}: it must be an absolute path")));
+    for target in image.volumes.iter().flat_map(|v| v.keys()) {
+        let target = clean(target)?;
+        if !run.mounts.iter().any(|m| m.target == target) {
+            run.mounts.push(MountPoint { target, kind: MountKind::Anonymous, read_only: false });
+        }
     }
     Ok(())
 }
 
-/// Whether a bind mount's source is there; Docker makes missing ones for `-v` and refuses them for
-/// `--mount`, which the caller decides by making it first.
-pub(crate) fn check_source(source: &str) -> Result<()> {
-    match fs::metadata(source) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::io(format!("invalid mount: bind source path {source}"), &error)),
+/// A mount's target without `.`, `..` and doubled slashes.
+fn clean(target: &str) -> Result<String> {
+    let mut parts = Vec::new();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
     }
+    if !target.starts_with('/') {
+        return Err(Error::invalid(format!("invalid mount target {target:?}: it must be an absolute path")));
+    }
+    if parts.is_empty() {
+        return Err(Error::invalid("invalid mount target: it can't be '/'"));
+    }
+    Ok(format!("/{}", parts.join("/")))
 }
 
 #[cfg(test)]
@@ -224,33 +164,52 @@ mod tests {
             entrypoint: Some(vec!["entry".into()]),
             cmd: Some(vec!["default".into()]),
             env: vec!["A=1".into(), "PATH=/bin".into()],
+            volumes: Some(std::collections::BTreeMap::from([("/vol/".to_owned(), oci::Empty {})])),
             ..Config::default()
         }
     }
 
-    fn args(request: CreateRequest) -> Vec<String> {
+    fn args(entrypoint: Option<&str>, cmd: &[&str]) -> Vec<String> {
+        let run = RunConfig { cmd: cmd.iter().map(|s| (*s).to_owned()).collect(), ..RunConfig::default() };
+        let request =
+            CreateRequest { entrypoint: entrypoint.map(str::to_owned), run, ..CreateRequest::default() };
         combine(&request, &image(), &"0".repeat(64)).unwrap().args()
+    }
+
+    fn combined(run: RunConfig) -> Result<RunConfig> {
+        combine(&CreateRequest { run, ..CreateRequest::default() }, &image(), &"0".repeat(64))
     }
 
     #[test]
     fn entry_point_and_command_combine_as_in_docker() {
-        let request = CreateRequest::default;
-        assert_eq!(args(request()), ["entry", "default"]);
-        assert_eq!(args(CreateRequest { args: vec!["x".into()], ..request() }), ["entry", "x"]);
-        let given = Some("sh".to_owned());
-        assert_eq!(args(CreateRequest { entrypoint: given.clone(), ..request() }), ["sh"]);
-        assert_eq!(
-            args(CreateRequest { entrypoint: given, args: vec!["-c".into()], ..request() }),
-            ["sh", "-c"]
-        );
-        let empty = CreateRequest { entrypoint: Some(String::new()), args: vec!["y".into()], ..request() };
-        assert_eq!(args(empty), ["y"]);
+        assert_eq!(args(None, &[]), ["entry", "default"]);
+        assert_eq!(args(None, &["x"]), ["entry", "x"]);
+        assert_eq!(args(Some("sh"), &[]), ["sh"]);
+        assert_eq!(args(Some("sh"), &["-c"]), ["sh", "-c"]);
+        assert_eq!(args(Some(""), &["y"]), ["y"]);
     }
 
     #[test]
-    fn later_variables_win_in_place() {
-        let request = CreateRequest { env: vec!["A=2".into(), "B=3".into()], ..CreateRequest::default() };
-        let run = combine(&request, &image(), &"0".repeat(64)).unwrap();
-        assert_eq!(run.env[1..], ["A=2", "PATH=/bin", "B=3"].map(str::to_owned));
+    fn given_variables_stand_before_the_images_others() {
+        let env = ["A=2", "B=3"].map(str::to_owned).to_vec();
+        let run = combined(RunConfig { env, ..RunConfig::default() }).unwrap();
+        assert_eq!(run.env, ["A=2", "B=3", "PATH=/bin"].map(str::to_owned));
+    }
+
+    #[test]
+    fn mounts_are_looked_at() {
+        let on = |target: &str| MountPoint {
+            target: target.to_owned(),
+            kind: MountKind::Anonymous,
+            read_only: false,
+        };
+        let with = |mounts: Vec<MountPoint>| combined(RunConfig { mounts, ..RunConfig::default() });
+        let targets: Vec<String> =
+            with(vec![on("/a//b/../c/")]).unwrap().mounts.into_iter().map(|m| m.target).collect();
+        assert_eq!(targets, ["/a/c", "/vol"]);
+        assert!(with(vec![on("/a"), on("/a/")]).unwrap_err().message.contains("Duplicate mount point: /a"));
+        assert!(with(vec![on("/..")]).unwrap_err().message.contains("can't be '/'"));
+        assert!(with(vec![on("a")]).is_err());
+        assert_eq!(with(vec![on("/vol")]).unwrap().mounts.len(), 1);
     }
 }

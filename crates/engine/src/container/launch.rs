@@ -1,23 +1,23 @@
-//! Running a container: its overlay, its spec, its process, to the end.
+//! Running a container: its process, and everything it is connected with, to the end.
 
-use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use runtime::capability;
-use runtime::spec::{self, NamespaceKind, Spec};
-use runtime::{RootFs, RuntimeChoice, Stdio, Supervisor};
+use runtime::{RootFs, Running, RuntimeChoice, Stdio, Supervisor};
+use rustix::event::{PollFd, PollFlags, poll};
 use store::ContainerLock;
 
 use super::Container;
-use super::attach::{Control, Output, RunIo, feed, pump};
-use super::create::check_source;
+use super::attach::{Control, Controls, FeedTo, Input, Output, RunIo, feed, may_be_given, pump, resize};
+use super::control::{self, Receiver};
 use super::log::Log;
-use super::state::{MountKind, NetworkMode, Status};
-use crate::{Engine, Error, Kind, Result};
+use super::spec;
+use super::state::Status;
+use crate::{Engine, Error, Result};
+
+const SIGKILL: i32 = 9;
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,27 +26,35 @@ pub struct Ended {
     pub code: i32,
     /// Why it did not start.
     pub error: Option<String>,
+    /// What was done in a lesser way than asked; a sentence each.
+    pub warnings: Vec<String>,
 }
 
-/// Runs the container in the foreground until it ends, and removes it then if it is to be. `lock` is
-/// the container's, held by the caller.
+/// Runs the container until it ends, and removes it then if it is to be. `lock` is the container's, held by the
+/// caller.
 pub fn start(
     engine: &Engine,
     container: &mut Container,
     lock: ContainerLock,
     io: RunIo<'_>,
 ) -> Result<Ended> {
-    let _lease = engine.store.lease()?;
-    let begun = begin(engine, container, io);
-    container.state.finished = Some(jiff::Timestamp::now().to_string());
-    container.state.status = Status::Exited;
-    container.state.pid = 0;
-    let ended = match begun {
+    let dir = engine.store.container_dir(&container.record.id);
+    control::forget(&dir);
+    let mut receiver = Receiver::open(&dir)?;
+    let before = container.state.status;
+    let ended = match begin(engine, container, &dir, &receiver, io) {
         Ok(ended) => ended,
-        Err(error) => Ended { code: 125, error: Some(error.to_string()) },
+        Err(error) => Ended { code: 125, error: Some(error.to_string()), warnings: Vec::new() },
     };
-    container.state.exit_code = ended.code;
-    container.state.error = ended.error.clone().unwrap_or_default();
+    let state = &mut container.state;
+    // As in Docker, one that never ran is not one that ended.
+    let ran = ended.error.is_none();
+    state.status = if ran { Status::Exited } else { before };
+    state.finished = ran.then(|| jiff::Timestamp::now().to_string()).or(state.finished.take());
+    state.pid = 0;
+    state.exit_code = ended.code;
+    state.error = ended.error.clone().unwrap_or_default();
+    receiver.ended(ended.code);
     match container.state.run.auto_remove {
         true => {
             engine.store.remove_container(&container.record.id, lock)?;
@@ -59,198 +67,209 @@ pub fn start(
     Ok(ended)
 }
 
-fn begin(engine: &Engine, container: &mut Container, io: RunIo<'_>) -> Result<Ended> {
-    let dir = engine.store.container_dir(&container.record.id);
-    let layers = match &container.record.chain_id {
-        Some(chain) => engine.store.layers_of(chain)?,
-        None => Vec::new(),
-    };
-    let lowers = engine.store.lowers(&layers)?;
-    let spec = spec_of(engine, container, &lowers, &dir)?;
+fn begin(
+    engine: &Engine,
+    container: &mut Container,
+    dir: &Path,
+    receiver: &Receiver,
+    io: RunIo<'_>,
+) -> Result<Ended> {
+    // The supervisor comes up meanwhile.
+    let supervisor = Supervisor::start()?;
+    let lowers = container.lowers(engine)?;
+    let (fs, work) = (dir.join("fs"), dir.join("work"));
+    let layers: Vec<PathBuf> = std::iter::once(fs.clone()).chain(lowers.iter().cloned()).collect();
+    let single = runtime::mode() == Some(runtime::Mode::SingleId);
     let asked = runtime::Container {
         id: container.record.id.clone(),
-        spec,
+        spec: spec::of(engine, container, dir, &layers)?,
         rootfs: RootFs {
-            lowers,
-            upper: Some((dir.join("fs"), dir.join("work"))),
+            lowers: lowers.clone(),
+            upper: Some((fs.clone(), work)),
             read_only: container.state.run.read_only,
         },
         runtime: match &container.state.run.runtime {
             None => RuntimeChoice::Embedded,
             Some(name) => RuntimeChoice::External(name.into()),
         },
-        record_owners: runtime::mode() == Some(runtime::Mode::SingleId),
+        record_owners: single,
         init: container.state.run.init,
         sources: Vec::new(),
     };
-    let log = Log::open(&dir.join("log")).map_err(|e| Error::io("open the container's log", &e))?;
+    let log = match container.state.run.no_log {
+        true => None,
+        false => Some(Log::open(&dir.join("log")).map_err(|e| Error::io("open the container's log", &e))?),
+    };
     container.state.status = Status::Running;
-    container.state.pid = i32::try_from(std::process::id()).unwrap_or(0);
+    container.state.pid = 0;
     container.state.started = Some(jiff::Timestamp::now().to_string());
-    container.state.finished = None;
     container.record.auto_remove = container.state.run.auto_remove;
     container.save(engine)?;
-    let supervisor = Supervisor::start()?;
-    attend(engine, container, &supervisor, &asked, io, Mutex::new(log))
+    let earlier = if single { snapshot::owners::Owners::of_layer(&fs)? } else { Default::default() };
+    let attended = Attended { engine, receiver, log: log.map(Mutex::new) };
+    let exit = attended.run(container, &supervisor, &asked, io)?;
+    if single {
+        settle(&fs, &lowers, &exit.owners, earlier)?;
+    }
+    Ok(Ended { code: exit.code, error: exit.error, warnings: exit.warnings })
 }
 
-/// Starts the process and serves it until it ends.
-fn attend(
-    engine: &Engine,
-    container: &mut Container,
-    supervisor: &Supervisor,
-    asked: &runtime::Container,
-    io: RunIo<'_>,
-    log: Mutex<Log>,
-) -> Result<Ended> {
-    let tty = container.state.run.tty;
-    let mut streams = Vec::new();
-    let stdio = match tty {
-        true => Stdio::Terminal { columns: io.size.0, rows: io.size.1 },
-        false => {
-            let pipe = || io::pipe().map_err(|e| Error::io("open a pipe", &e));
-            let (out, out_writer) = pipe()?;
-            let (err, err_writer) = pipe()?;
-            streams.push((out.into(), Output::Stdout));
-            streams.push((err.into(), Output::Stderr));
-            Stdio::Pipes {
-                stdin: io
-                    .stdin
-                    .as_ref()
-                    .map(|fd| fd.try_clone())
-                    .transpose()
-                    .map_err(|e| Error::io("copy stdin", &e))?,
-                stdout: out_writer.into(),
-                stderr: err_writer.into(),
-            }
+/// Writes down whose the files of the writable layer are. What an earlier run gave away stays given.
+fn settle(
+    upper: &Path,
+    lowers: &[PathBuf],
+    asked: &[runtime::owners::OwnerRecord],
+    earlier: snapshot::owners::Owners,
+) -> Result<()> {
+    let mut owners = snapshot::owners::settle(upper, lowers, asked)?;
+    let before = owners.0.len();
+    for (path, record) in earlier.0 {
+        use std::os::unix::ffi::OsStrExt;
+        let there = upper.join(std::ffi::OsStr::from_bytes(&path)).symlink_metadata().is_ok();
+        if there {
+            owners.0.entry(path).or_insert(record);
         }
-    };
-    let mut running = supervisor.run(asked, stdio)?;
-    let mut window = None;
-    if tty && let Some(master) = running.terminal() {
-        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|e| Error::io("copy the terminal", &e));
-        if let Some(input) = io.stdin {
-            let terminal = copy(&master)?;
-            std::thread::spawn(move || feed(input, terminal));
-        }
-        window = Some(copy(&master)?);
-        streams.push((master, Output::Stdout));
     }
-    let ended = AtomicBool::new(false);
-    let signaller = running.signaller();
-    let exit = std::thread::scope(|scope| {
-        for (from, stream) in streams {
-            let (log, output) = (&log, io.output);
-            scope.spawn(move || {
-                let _ = pump(from, stream, log, output);
-            });
-        }
-        scope.spawn(|| {
-            let over = || ended.load(Ordering::Relaxed);
-            while let Some(control) = (io.control)(&over) {
-                match control {
-                    Control::Signal(signal) => signaller.signal(signal),
-                    Control::Resize(columns, rows) => resize(window.as_ref(), columns, rows),
-                }
-            }
-        });
-        let exit = running.wait();
-        ended.store(true, Ordering::Relaxed);
-        exit
-    })?;
-    if !exit.owners.is_empty() {
-        let dir = engine.store.container_dir(&container.record.id);
-        let _ = dir.join("fs");
-    }
-    Ok(Ended { code: exit.code, error: exit.error })
-}
-
-/// Tells a terminal its new size; the kernel tells its programs.
-fn resize(window: Option<&OwnedFd>, columns: u16, rows: u16) {
-    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    if let Some(window) = window {
-        // A terminal that is gone has no size.
-        let _ = rustix::termios::tcsetwinsize(window, size);
-    }
-}
-
-/// The runtime spec: Docker's defaults, with what the container asks for.
-fn spec_of(
-    engine: &Engine,
-    container: &Container,
-    lowers: &[std::path::PathBuf],
-    dir: &Path,
-) -> Result<Spec> {
-    let run = &container.state.run;
-    let mode = runtime::mode().unwrap_or(runtime::Mode::Root);
-    let mut spec = spec::docker_default(mode);
-    let user = {
-        // The container's own /etc/passwd counts: a step before may have added the user.
-        let mut all = vec![dir.join("fs")];
-        all.extend_from_slice(lowers);
-        let view = snapshot::View::open(&all)?;
-        solver::find_user(&view, &run.user).map_err(|e| Error::invalid(e.to_string()))?
-    };
-    spec.process.args = run.args();
-    spec.process.env.clone_from(&run.env);
-    if !run.env.iter().any(|v| v.starts_with("HOME=")) {
-        spec.process.env.push(format!("HOME={}", user.home));
-    }
-    spec.process.cwd.clone_from(&run.working_dir);
-    spec.process.terminal = run.tty;
-    spec.process.user =
-        spec::User { uid: user.uid, gid: user.gid, umask: None, additional_gids: user.groups };
-    spec.hostname = Some(run.hostname.clone());
-    if run.network == NetworkMode::None {
-        spec.linux.set_namespace(NamespaceKind::Network, true);
-    }
-    if run.privileged {
-        spec.make_privileged();
-    } else if !run.cap_add.is_empty() || !run.cap_drop.is_empty() {
-        let names = capability::adjust(capability::docker_default(), &run.cap_add, &run.cap_drop)
-            .map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
-        spec.set_capabilities(names);
-    }
-    files(engine, container, &mut spec, dir)?;
-    for (number, mount) in run.mounts.iter().enumerate() {
-        let made = match &mount.kind {
-            MountKind::Bind(source) => {
-                check_source(source)?;
-                spec::Mount::bind(source, &mount.target, mount.read_only)
-            }
-            MountKind::Anonymous => {
-                let volume = dir.join(format!("volume{number}"));
-                fs::create_dir_all(&volume).map_err(|e| Error::io("create a volume", &e))?;
-                spec::Mount::bind(volume, &mount.target, mount.read_only)
-            }
-            MountKind::Tmpfs(given) => {
-                let mut made =
-                    spec::Mount::new(&mount.target, "tmpfs", "tmpfs", &["nosuid", "nodev", "noexec"]);
-                made.options.extend(given.iter().cloned());
-                made
-            }
-        };
-        spec.mounts.push(made);
-    }
-    Ok(spec)
-}
-
-/// `/etc/resolv.conf`, `/etc/hosts` and `/etc/hostname`, bound from beside the writable layer.
-fn files(engine: &Engine, container: &Container, spec: &mut Spec, dir: &Path) -> Result<()> {
-    let run = &container.state.run;
-    for (name, target, content) in [
-        ("resolv.conf", "/etc/resolv.conf", engine.resolv_conf()),
-        ("hosts", "/etc/hosts", solver::hosts_file(&run.hostname, &run.extra_hosts).into_bytes()),
-        ("hostname", "/etc/hostname", format!("{}\n", run.hostname).into_bytes()),
-    ] {
-        if run.mounts.iter().any(|m| m.target == target) {
-            continue;
-        }
-        let mut mount = solver::bind_file(&dir.join(name), &content, 0o644, target)
-            .map_err(|e| Error::internal(e.to_string()))?;
-        // Docker lets a container change these, for as long as it lives.
-        mount.options = ["rbind", "rw"].map(str::to_owned).to_vec();
-        spec.mounts.push(mount);
+    if owners.0.len() != before {
+        owners.save(upper)?;
     }
     Ok(())
+}
+
+/// What a running container is served by.
+struct Attended<'a> {
+    engine: &'a Engine,
+    receiver: &'a Receiver,
+    log: Option<Mutex<Log>>,
+}
+
+impl Attended<'_> {
+    /// Starts the process and serves it until it ends.
+    fn run(
+        &self,
+        container: &mut Container,
+        supervisor: &Supervisor,
+        asked: &runtime::Container,
+        mut io: RunIo<'_>,
+    ) -> Result<runtime::Exit> {
+        let input = std::mem::replace(&mut io.stdin, Input::Empty);
+        let pipe = || io::pipe().map_err(|e| Error::io("open a pipe", &e));
+        let mut streams: Vec<(OwnedFd, Output)> = Vec::new();
+        // Held until the end, where nothing is to be read but no end either.
+        let mut silence = None;
+        let mut window = None;
+        let mut running;
+        if container.state.run.tty {
+            let (columns, rows) = io.size;
+            running = supervisor.run(asked, Stdio::Terminal { columns, rows })?;
+            if let Some(master) = running.terminal() {
+                let copy = || master.try_clone().map_err(|e| Error::io("copy a terminal", &e));
+                if let Input::From(input) = input {
+                    let terminal = copy()?;
+                    std::thread::spawn(move || feed(input, FeedTo::Terminal(terminal)));
+                }
+                window = Some(copy()?);
+                streams.push((master, Output::Stdout));
+            }
+        } else {
+            let (out, stdout) = pipe()?;
+            let (err, stderr) = pipe()?;
+            streams.push((out.into(), Output::Stdout));
+            streams.push((err.into(), Output::Stderr));
+            let stdin = match input {
+                Input::Empty => None,
+                Input::From(input) if may_be_given(&input) => Some(input),
+                Input::From(input) => {
+                    let (reader, writer) = pipe()?;
+                    std::thread::spawn(move || feed(input, FeedTo::Pipe(writer.into())));
+                    Some(reader.into())
+                }
+                Input::Silent => {
+                    let (reader, writer) = pipe()?;
+                    silence = Some(writer);
+                    Some(reader.into())
+                }
+            };
+            let stdio = Stdio::Pipes { stdin, stdout: stdout.into(), stderr: stderr.into() };
+            running = supervisor.run(asked, stdio)?;
+        }
+        let served = self.serve(container, running, streams, window, &io);
+        drop(silence);
+        served
+    }
+
+    fn serve(
+        &self,
+        container: &mut Container,
+        mut running: Running,
+        streams: Vec<(OwnedFd, Output)>,
+        window: Option<OwnedFd>,
+        io: &RunIo<'_>,
+    ) -> Result<runtime::Exit> {
+        let (over, end) = io::pipe().map_err(|e| Error::io("open a pipe", &e))?;
+        let handle = &running.signaller();
+        std::thread::scope(|scope| {
+            for (from, stream) in streams {
+                let (log, output) = (self.log.as_ref(), io.output);
+                let terminal = window.is_some();
+                scope.spawn(move || {
+                    // A pipe ends for its writer when its reader is gone; a terminal has more ends than this one.
+                    if let Ok(false) = pump(from, stream, log, output)
+                        && terminal
+                    {
+                        handle.signal(SIGKILL);
+                    }
+                });
+            }
+            let (receiver, controls) = (self.receiver, io.controls);
+            scope.spawn(move || {
+                while let Some(all) = next_controls(over.as_fd(), receiver, controls) {
+                    for control in all {
+                        match control {
+                            Control::Signal(signal) => handle.signal(signal),
+                            Control::Resize(columns, rows) => resize(window.as_ref(), columns, rows),
+                        }
+                    }
+                }
+            });
+            let exit = self.attend(container, &mut running, io);
+            // The thread waits for this.
+            drop(end);
+            exit
+        })
+    }
+
+    fn attend(
+        &self,
+        container: &mut Container,
+        running: &mut Running,
+        io: &RunIo<'_>,
+    ) -> Result<runtime::Exit> {
+        if running.wait_started()? {
+            container.state.pid = running.pid().unwrap_or(0);
+            container.save(self.engine)?;
+            (io.started)();
+        }
+        Ok(running.wait()?)
+    }
+}
+
+/// Waits for the next things to be done to a container; `None` when it is over.
+fn next_controls(
+    over: BorrowedFd<'_>,
+    receiver: &Receiver,
+    controls: Option<&dyn Controls>,
+) -> Option<Vec<Control>> {
+    let watched = [Some(over), Some(receiver.ready()), controls.map(|c| c.ready())];
+    let mut fds: Vec<PollFd<'_>> =
+        watched.into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    while poll(&mut fds, None).is_err() {}
+    if !fds[0].revents().is_empty() {
+        return None;
+    }
+    let mut all = receiver.take();
+    while let Some(control) = controls.and_then(|c| c.next()) {
+        all.push(control);
+    }
+    Some(all)
 }

@@ -1,19 +1,25 @@
-//! Containers: made from an image, run in the foreground, kept with a writable layer until removed.
+//! Containers: made from an image, run, kept with a writable layer until removed.
 
 mod attach;
+mod control;
 mod create;
 mod inspect;
 mod launch;
 mod log;
 mod name;
+mod spec;
 mod state;
+pub(crate) mod volume;
 
-pub use attach::{Control, Output, RunIo};
+pub use attach::{Control, Controls, Input, Output, RunIo};
+pub(crate) use control::{ExitFile, send_signal};
 pub use create::{CreateRequest, create};
 pub use inspect::inspect;
 pub use launch::{Ended, start};
-pub use log::{LogEntry, read_log};
-pub use state::{ContainerState, MountKind, MountPoint, NetworkMode, RunConfig, Status};
+pub use log::{LogEntry, LogReader};
+pub use state::{ContainerState, Dns, MountKind, MountPoint, NetworkMode, RunConfig, Status, Ulimit};
+
+use std::path::PathBuf;
 
 use store::ContainerRecord;
 
@@ -40,6 +46,7 @@ impl Container {
             // Its strake process was killed, and the container with it.
             state.status = Status::Exited;
             state.exit_code = 137;
+            state.pid = 0;
         }
         Ok(Container { record, state, running })
     }
@@ -58,5 +65,25 @@ impl Container {
     pub(crate) fn save(&mut self, engine: &Engine) -> Result<()> {
         self.record.state = serde_json::to_string(&self.state).expect("because all its keys are strings");
         Ok(engine.store.put_container(&self.record)?)
+    }
+
+    /// The directories of the layers below the writable one, topmost first.
+    pub(crate) fn lowers(&self, engine: &Engine) -> Result<Vec<PathBuf>> {
+        match &self.record.chain_id {
+            Some(chain) => Ok(engine.store.lowers(&engine.store.layers_of(chain)?)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The writable layer (a directory on the host).
+    pub(crate) fn upper(&self, engine: &Engine) -> PathBuf {
+        engine.store.container_dir(&self.record.id).join("fs")
+    }
+
+    /// The writable layer and those below it, topmost first.
+    pub(crate) fn layers(&self, engine: &Engine) -> Result<Vec<PathBuf>> {
+        let mut all = vec![self.upper(engine)];
+        all.extend(self.lowers(engine)?);
+        Ok(all)
     }
 }

@@ -1,87 +1,126 @@
 //! `cp`: files copied between a container's file system and the host, or a tar stream.
 //!
-//! Paths in the container are resolved inside it: no link there leads to the host. The container may be
-//! stopped; one that runs is read through its layers, and written through its process's root, which only
-//! root may do.
+//! Paths in the container are resolved inside it: no link there leads to the host. One that runs is reached through
+//! its process 1, with all that it has mounted; one that does not, through its layers and volumes.
 
+mod place;
 mod stream;
-mod tree;
+pub(crate) mod tree;
 
-use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use runtime::beneath;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use store::ContainerLock;
 
-use crate::container::Container;
+use crate::container::{Container, MountKind, volume};
 use crate::{Engine, Error, Kind, Result};
-
-pub(crate) use tree::Owners;
+use place::{Ending, Place, Tree, Written};
+use tree::Owners;
 
 /// What `cp` is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct CopyOptions {
-    /// Keep owners (`-a`); else files belong to whoever is root there.
+    /// What goes into a container belongs there to the user that it runs as, if it names one (`-a`).
     pub archive: bool,
     /// Follow a link that is the source itself (`-L`).
     pub follow: bool,
 }
 
-/// Copies `source`, a path in the container that `name` names, to `dest` on the host.
-pub fn copy_out(engine: &Engine, name: &str, source: &str, dest: &Path, options: &CopyOptions) -> Result<()> {
-    let opened = Opened::reading(engine, name)?;
-    let host = root_of_host()?;
-    copy(
-        &Side { root: opened.root.as_fd(), path: Path::new(source), shown: format!("{name}:{source}") },
-        &Side { root: host.as_fd(), path: &absolute(dest)?, shown: dest.display().to_string() },
-        options,
-    )
+/// The process 1 of the container that `name` names, if it runs. Only from within the user namespace of that process
+/// can its files be reached: it is to be joined (`runtime::join`) before the other functions here are called.
+pub fn process(engine: &Engine, name: &str) -> Result<Option<i32>> {
+    let container = Container::find(engine, name)?;
+    Ok(Some(container.state.pid).filter(|pid| container.running && *pid > 0))
 }
 
-/// Copies `source` on the host to `dest`, a path in the container that `name` names.
-pub fn copy_in(engine: &Engine, source: &Path, name: &str, dest: &str, options: &CopyOptions) -> Result<()> {
+/// Copies `source`, a path in the container that `name` names, to `dest` on the host. `here` is the working directory.
+pub fn copy_out(
+    engine: &Engine,
+    name: &str,
+    source: &str,
+    dest: &Path,
+    here: &Path,
+    options: &CopyOptions,
+) -> Result<()> {
+    let opened = Opened::reading(engine, name)?;
+    let host = Tree::new(root_of_host()?);
+    let from = opened.side(source);
+    let to = Side::host(&host, dest, here);
+    copy(&from, &to, options.follow, Owners::Root)
+}
+
+/// Copies `source` on the host to `dest`, a path in the container that `name` names. `here` is the working directory.
+pub fn copy_in(
+    engine: &Engine,
+    source: &Path,
+    here: &Path,
+    name: &str,
+    dest: &str,
+    options: &CopyOptions,
+) -> Result<()> {
     let opened = Opened::writing(engine, name)?;
-    let host = root_of_host()?;
-    copy(
-        &Side { root: host.as_fd(), path: &absolute(source)?, shown: source.display().to_string() },
-        &Side { root: opened.root.as_fd(), path: Path::new(dest), shown: format!("{name}:{dest}") },
-        options,
-    )
+    let host = Tree::new(root_of_host()?);
+    let from = Side::host(&host, source, here);
+    let to = opened.side(dest);
+    let owners = if options.archive { opened.owners(engine)? } else { Owners::Keep };
+    copy(&from, &to, options.follow, owners)
 }
 
 /// Writes `source`, a path in the container that `name` names, to `out` as a tar.
-pub fn stream_out(engine: &Engine, name: &str, source: &str, out: &mut dyn Write) -> Result<()> {
+pub fn stream_out(
+    engine: &Engine,
+    name: &str,
+    source: &str,
+    out: &mut dyn Write,
+    options: &CopyOptions,
+) -> Result<()> {
     let opened = Opened::reading(engine, name)?;
-    stream::write(opened.root.as_fd(), Path::new(source), out)
+    let from = opened.side(source);
+    let (place, _) = from.source(options.follow)?;
+    let root = from.written.ending == Ending::Content;
+    let handle = place.open().map_err(|e| from.failed("open", &e))?;
+    let shown = if root { OsStr::new("") } else { from.written.name() };
+    stream::write(handle.as_fd(), shown, out).map_err(|e| from.failed("copy", &e))
 }
 
 /// Unpacks the tar `input` into `dest`, a directory in the container that `name` names.
 pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read + Send)) -> Result<()> {
-    let container = Container::find(engine, name)?;
-    let lock = engine.store.lock_container(&container.record.id)?;
-    let _lock = lock.ok_or_else(|| {
-        Error::conflict(format!("container {name} is in use"))
-            .hint("stop it before a tar is unpacked into it")
+    let opened = Opened::writing(engine, name)?;
+    let to = opened.side(dest);
+    let place = to.find(true)?;
+    let missing = || Error::not_found(format!("could not find the directory {}", to.shown));
+    let stat = place.stat().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => missing(),
+        _ => to.failed("look at", &e),
     })?;
+    if !is_directory(&stat) {
+        return Err(Error::invalid(format!(
+            "{} is no directory: a tar is unpacked into one that exists",
+            to.shown
+        )));
+    }
+    let directory = place.open().map_err(|e| to.failed("open", &e))?;
+    // Entries are files and not changes of a layer: the directory is unpacked into as if it were all there is.
     let options = snapshot::UnpackOptions {
-        lowers: lowers(engine, &container)?,
+        lowers: Vec::new(),
         limits: snapshot::Limits::default(),
         ids: runtime::mode().unwrap_or(runtime::Mode::Root),
         chown: None,
         made: (snapshot::Owner::ROOT, 0o755, snapshot::Mtime::default()),
     };
-    let upper = engine.store.container_dir(&container.record.id).join("fs");
-    snapshot::unpack_into(input, &upper, dest.as_bytes(), &options)?;
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    snapshot::unpack_into(input, Path::new(&path), b"", &options)?;
     Ok(())
 }
 
 /// A container's file system, opened.
 struct Opened {
-    root: OwnedFd,
+    container: Container,
+    name: String,
+    tree: Tree,
     /// Held while it is written, so that nobody starts or removes the container meanwhile.
     _lock: Option<ContainerLock>,
 }
@@ -89,23 +128,18 @@ struct Opened {
 impl Opened {
     fn reading(engine: &Engine, name: &str) -> Result<Opened> {
         let container = Container::find(engine, name)?;
-        let mut all = vec![engine.store.container_dir(&container.record.id).join("fs")];
-        all.extend(lowers(engine, &container)?);
-        let root = runtime::mount_overlay(&runtime::Overlay { lowers: &all, upper: None })?;
-        Ok(Opened { root, _lock: None })
+        if container.running {
+            return Opened::running(engine, name, container);
+        }
+        let layers = container.layers(engine)?;
+        let root = runtime::mount_overlay(&runtime::Overlay { lowers: &layers, upper: None })?;
+        Opened::stopped(engine, name, container, root, None)
     }
 
     fn writing(engine: &Engine, name: &str) -> Result<Opened> {
         let container = Container::find(engine, name)?;
         if container.running {
-            let path = format!("/proc/{}/root", container.state.pid);
-            let root =
-                rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-            let root = root.map_err(|e| {
-                Error::io(format!("open the file system of the running container {name}"), &e.into())
-                    .hint("stop the container first: one that runs can be written to by root only")
-            })?;
-            return Ok(Opened { root, _lock: None });
+            return Opened::running(engine, name, container);
         }
         let lock = engine.store.lock_container(&container.record.id)?;
         let lock =
@@ -113,16 +147,74 @@ impl Opened {
         let dir = engine.store.container_dir(&container.record.id);
         let (fs, work) = (dir.join("fs"), dir.join("work"));
         let upper = Some(runtime::Upper { fs: &fs, work: &work });
-        let lowers = lowers(engine, &container)?;
+        let lowers = container.lowers(engine)?;
+        volume::make(&container, &dir, &container.layers(engine)?)?;
         let root = runtime::mount_overlay(&runtime::Overlay { lowers: &lowers, upper })?;
-        Ok(Opened { root, _lock: Some(lock) })
+        Opened::stopped(engine, name, container, root, Some(lock))
     }
-}
 
-fn lowers(engine: &Engine, container: &Container) -> Result<Vec<PathBuf>> {
-    match &container.record.chain_id {
-        Some(chain) => Ok(engine.store.lowers(&engine.store.layers_of(chain)?)?),
-        None => Ok(Vec::new()),
+    fn stopped(
+        engine: &Engine,
+        name: &str,
+        container: Container,
+        root: OwnedFd,
+        lock: Option<ContainerLock>,
+    ) -> Result<Opened> {
+        let dir = engine.store.container_dir(&container.record.id);
+        let mut tree = Tree::new(root);
+        for (number, mount) in container.state.run.mounts.iter().enumerate() {
+            let source = match &mount.kind {
+                MountKind::Bind(source) => PathBuf::from(source),
+                MountKind::Anonymous => volume::path(&dir, number),
+                MountKind::Tmpfs(_) => continue,
+            };
+            // What is missing, or no directory, is not in the way of all else.
+            if let Ok(directory) = runtime::beneath::open_root(&source) {
+                tree.mount(Path::new(&mount.target), directory);
+            }
+        }
+        Ok(Opened { container, name: name.to_owned(), tree, _lock: lock })
+    }
+
+    fn running(engine: &Engine, name: &str, container: Container) -> Result<Opened> {
+        let pid = container.state.pid;
+        let unknown = || Error::conflict(format!("container {name} is just starting or ending: try again"));
+        if pid <= 0 {
+            return Err(unknown());
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &str| rustix::fs::open(path, flags, Mode::empty());
+        let root = open(&format!("/proc/{pid}/root")).map_err(|e| {
+            Error::io(format!("open the file system of the running container {name}"), &e.into())
+                .hint("stop the container first, or copy as the user who runs it")
+        })?;
+        // Had the container ended and its number gone to another process, this would be some root of the host.
+        let identity = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|s| (s.st_dev, s.st_ino)).ok();
+        let of_host = open("/").ok().and_then(|host| identity(&host));
+        let again = Container::find(engine, &container.record.id)?;
+        if identity(&root) == of_host || !again.running || again.state.pid != pid {
+            return Err(unknown());
+        }
+        Ok(Opened { container, name: name.to_owned(), tree: Tree::new(root), _lock: None })
+    }
+
+    fn side(&self, path: &str) -> Side<'_> {
+        Side {
+            tree: &self.tree,
+            written: Written::new(OsStr::new(path), Path::new("/")),
+            shown: format!("{}:{path}", self.name),
+        }
+    }
+
+    /// The user that the container runs as, if it names one.
+    fn owners(&self, engine: &Engine) -> Result<Owners> {
+        let user = &self.container.state.run.user;
+        if user.is_empty() {
+            return Ok(Owners::Keep);
+        }
+        let view = snapshot::View::open(&self.container.layers(engine)?)?;
+        let found = solver::find_user(&view, user).map_err(|e| Error::invalid(e.to_string()))?;
+        Ok(Owners::Set(found.uid, found.gid))
     }
 }
 
@@ -131,100 +223,82 @@ fn root_of_host() -> Result<OwnedFd> {
         .map_err(|e| Error::io("open /", &e.into()))
 }
 
-/// A host path from `/`, with its trailing `/` or `/.` kept.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    let here = std::env::current_dir().map_err(|e| Error::io("find the working directory", &e))?;
-    Ok(here.join(path))
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// One end of a copy.
 struct Side<'a> {
-    root: std::os::fd::BorrowedFd<'a>,
-    path: &'a Path,
+    tree: &'a Tree,
+    written: Written,
     shown: String,
 }
 
 impl Side<'_> {
-    fn ends_with(&self, end: &[u8]) -> bool {
-        self.path.as_os_str().as_bytes().ends_with(end)
+    fn host<'a>(tree: &'a Tree, path: &Path, here: &Path) -> Side<'a> {
+        Side { tree, written: Written::new(path.as_os_str(), here), shown: path.display().to_string() }
     }
 
-    fn failed(&self, doing: &str, error: &std::io::Error) -> Error {
+    fn failed(&self, doing: &str, error: &io::Error) -> Error {
         Error::io(format!("{doing} {}", self.shown), error)
     }
 
-    fn is_directory(&self) -> Result<Option<bool>> {
-        match beneath::stat(self.root, self.path) {
-            Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.failed("look at", &error)),
+    fn find(&self, follow: bool) -> Result<Place<'_>> {
+        self.tree.find(&self.written, follow).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::not_found(format!("could not find the file {}", self.shown)),
+            _ => self.failed("look at", &e),
+        })
+    }
+
+    /// Where the source is, and what: it has to be there.
+    fn source(&self, follow: bool) -> Result<(Place<'_>, Stat)> {
+        let place = self.find(follow)?;
+        let stat = place.stat().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::not_found(format!("could not find the file {}", self.shown)),
+            _ => self.failed("look at", &e),
+        })?;
+        if self.written.ending != Ending::Name && !is_directory(&stat) {
+            return Err(self.failed("look at", &rustix::io::Errno::NOTDIR.into()));
         }
-    }
-
-    fn open_directory(&self) -> Result<OwnedFd> {
-        beneath::open_in_root(self.root, self.path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
-            .map_err(|e| self.failed("open", &e))
-    }
-
-    /// The directory that holds the path's last name, and that name.
-    fn parent(&self) -> Result<(OwnedFd, OsString)> {
-        beneath::parent(self.root, self.path).map_err(|e| self.failed("find the directory of", &e))
+        Ok((place, stat))
     }
 }
 
 /// Docker's rules of what lands where.
-fn copy(from: &Side<'_>, to: &Side<'_>, options: &CopyOptions) -> Result<()> {
-    let owners = if options.archive { Owners::Keep } else { Owners::Root };
-    let content_only = from.ends_with(b"/.") || from.path == Path::new("/") || from.path == Path::new(".");
-    let lstat = match options.follow || content_only || from.ends_with(b"/") {
-        true => beneath::stat(from.root, from.path),
-        false => beneath::lstat(from.root, from.path),
-    };
-    let stat = lstat.map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::not_found(format!("could not find the file {}", from.shown)),
-        _ => from.failed("look at", &e),
+fn copy(from: &Side<'_>, to: &Side<'_>, follow: bool, owners: Owners) -> Result<()> {
+    let (source, stat) = from.source(follow)?;
+    let source = source.open().map_err(|e| from.failed("open", &e))?;
+    let failed = |e: io::Error| to.failed(&format!("copy {} to", from.shown), &e);
+    let dest = to.find(true).map_err(|e| match e.kind {
+        Kind::NotFound => Error::not_found(format!("the directory of {} does not exist", to.shown)),
+        _ => e,
     })?;
-    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let dest_dir = to.is_directory()?;
-    if is_dir && content_only {
-        let source = from.open_directory()?;
-        let dest = match dest_dir {
-            Some(true) => to.open_directory()?,
-            Some(false) => return Err(into_file(to)),
-            None => {
-                let (parent, name) = to.parent()?;
-                tree::make_directory(parent.as_fd(), &name, &stat, owners)
-                    .map_err(|e| to.failed("create", &e))?
-            }
-        };
-        return tree::children(source.as_fd(), dest.as_fd(), owners).map_err(|e| to.failed("copy to", &e));
-    }
-    let (source, name) = from.parent()?;
-    let follow = options.follow || from.ends_with(b"/");
-    let (source, name) = match follow {
-        // The link's own target, under the link's name.
-        true => match tree::resolve(from.root, from.path) {
-            Ok(found) => found,
-            Err(_) => (source, name),
-        },
-        false => (source, name),
+    let there = match dest.stat() {
+        Ok(there) => Some(is_directory(&there)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(to.failed("look at", &error)),
     };
-    let shown_name = from.path.file_name().map_or_else(|| name.clone(), |n| n.to_owned());
-    let (dest, dest_name) = match dest_dir {
-        Some(true) => (to.open_directory()?, shown_name),
-        Some(false) if is_dir => return Err(into_file(to)),
-        None if !is_dir && to.ends_with(b"/") => {
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("the destination directory {} must exist", to.shown),
-            ));
+    match (is_directory(&stat), there) {
+        (true, Some(true)) if from.written.ending == Ending::Content => {
+            let dest = dest.open().map_err(failed)?;
+            tree::children(source.as_fd(), dest.as_fd(), owners).map_err(failed)
         }
-        _ => to.parent()?,
-    };
-    tree::one(source.as_fd(), &name, dest.as_fd(), &dest_name, owners)
-        .map_err(|e| to.failed(&format!("copy {} to", from.shown), &e))
-}
-
-fn into_file(to: &Side<'_>) -> Error {
-    Error::invalid(format!("cannot copy a directory to {}, which is a file", to.shown))
+        (_, Some(true)) => {
+            let dest = dest.open().map_err(failed)?;
+            tree::one(source.as_fd(), dest.as_fd(), from.written.name(), owners).map_err(failed)
+        }
+        (true, Some(false)) => {
+            Err(Error::invalid(format!("cannot copy a directory to {}, which is a file", to.shown)))
+        }
+        (false, _) if to.written.ending == Ending::Slash && there.is_none() => {
+            Err(Error::not_found(format!("the destination directory {} does not exist", to.shown)))
+        }
+        (false, Some(false)) if to.written.ending != Ending::Name => {
+            Err(to.failed("copy to", &rustix::io::Errno::NOTDIR.into()))
+        }
+        _ => {
+            let (parent, name) = dest.parent().map_err(failed)?;
+            tree::one(source.as_fd(), parent.as_fd(), &name, owners).map_err(failed)
+        }
+    }
 }

@@ -1,16 +1,17 @@
 //! `strake cp` (`container cp`): files between a container and the host.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use engine::cp::{CopyOptions, copy_in, copy_out, stream_in, stream_out};
+use engine::Engine;
+use engine::cp::{CopyOptions, copy_in, copy_out, process, stream_in, stream_out};
 
 use crate::cli::{CliError, Global, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Keep the owners of files
+    /// Give what goes into the container to the user that it runs as
     #[arg(short, long)]
     archive: bool,
     /// Follow a symbolic link that is the source
@@ -28,25 +29,36 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let options = CopyOptions { archive: args.archive, follow: args.follow_link };
     let (from, to) = (container_path(&args.source), container_path(&args.dest));
-    if from.is_some() == to.is_some() {
-        return Err(CliError::new(match from {
-            Some(_) => "copying between containers is not supported",
-            None => "must specify at least one container source",
-        }));
+    let (name, outwards) = match (from, to) {
+        (Some(_), Some(_)) => return Err(CliError::new("copying between containers is not supported")),
+        (None, None) => return Err(CliError::new("must specify at least one container source")),
+        (Some((name, _)), None) => (name, true),
+        (None, Some((name, _))) => (name, false),
+    };
+    if outwards && args.dest == "-" && io::stdout().is_terminal() {
+        return Err(CliError::new("cowardly refusing to write a tar to a terminal: redirect it"));
     }
-    let engine = global.engine_in_namespace()?;
-    match (from, to) {
-        (Some((name, path)), _) if args.dest == "-" => {
-            stream_out(&engine, name, path, &mut io::stdout().lock())?
-        }
-        (Some((name, path)), _) => copy_out(&engine, name, path, Path::new(&args.dest), &options)?,
-        (None, Some((name, path))) if args.source == "-" => {
-            stream_in(&engine, name, path, &mut io::stdin())?;
-        }
-        (None, Some((name, path))) => copy_in(&engine, Path::new(&args.source), name, path, &options)?,
-        (None, None) => {}
+    let here = std::env::current_dir().map_err(|e| CliError::new(format!("no working directory: {e}")))?;
+    let engine = engine(global, name)?;
+    let (source, dest) = (from.map_or("", |(_, path)| path), to.map_or("", |(_, path)| path));
+    match (outwards, args.source.as_str(), args.dest.as_str()) {
+        (true, _, "-") => stream_out(&engine, name, source, &mut io::stdout().lock(), &options)?,
+        (true, _, host) => copy_out(&engine, name, source, Path::new(host), &here, &options)?,
+        (false, "-", _) => stream_in(&engine, name, dest, &mut io::stdin())?,
+        (false, host, _) => copy_in(&engine, Path::new(host), &here, name, dest, &options)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The engine, where the container's files can be reached.
+fn engine(global: &Global, name: &str) -> Result<Engine, CliError> {
+    let engine = global.engine()?;
+    if let Some(pid) = process(&engine, name)? {
+        runtime::join(pid)?;
+        return Ok(engine);
+    }
+    drop(engine);
+    global.engine_in_namespace()
 }
 
 /// `CONTAINER:PATH`; what begins with `/` or `.` is a path of the host, as in Docker.

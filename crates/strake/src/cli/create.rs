@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::cli::run::{ContainerArgs, ensure_image, request};
+use crate::cli::container_args::ContainerArgs;
+use crate::cli::run::CidFile;
 use crate::cli::{Global, Outcome, output};
 
 #[derive(Debug, clap::Args)]
@@ -12,10 +13,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let request = request(&args.container)?;
+    let request = args.container.request()?;
+    args.container.warn(global);
+    let cidfile = args.container.cidfile.as_deref().map(CidFile::new).transpose()?;
     let engine = global.engine_in_namespace()?;
-    ensure_image(&args.container, &engine)?;
+    args.container.ensure_image(&engine)?;
     let (container, _lock) = engine::container::create(&engine, &request)?;
+    if let Some(cidfile) = &cidfile {
+        cidfile.write(&container.record.id);
+    }
     output::text(&format!("{}\n", container.record.id))?;
     Ok(ExitCode::SUCCESS)
 }

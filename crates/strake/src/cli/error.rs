@@ -60,6 +60,24 @@ impl CliError {
         self
     }
 
+    /// The same as Docker's `run` says it: behind the program's name, with the exit code of a container that did not
+    /// start.
+    pub(crate) fn not_started(mut self) -> CliError {
+        if !self.plain {
+            self.plain = true;
+            for message in &mut self.messages {
+                message.insert_str(0, "strake: ");
+            }
+            return self.with_code(NOT_STARTED);
+        }
+        self
+    }
+
+    /// What it says, without hints.
+    pub(crate) fn text(&self) -> String {
+        self.messages.join("; ")
+    }
+
     /// The same with a hint on what to do.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> CliError {
         self.hints.push(hint.into());

@@ -3,35 +3,61 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use engine::container::LogEntry;
+use engine::logs::{LogsRequest, logs};
+
 use crate::cli::{CliError, Global, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Go on until the container ends
+    #[arg(short, long)]
+    follow: bool,
     /// Only the last lines, a number or `all`
-    #[arg(short = 'n', long, default_value = "all")]
+    #[arg(short = 'n', long, default_value = "all", allow_negative_numbers = true)]
     tail: String,
     /// Show when each line was printed
     #[arg(short, long)]
     timestamps: bool,
+    /// Only from this time on, or from so long ago, such as `42m`
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only up to this time, or up to so long ago
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Taken for Docker's sake
+    #[arg(long, hide = true)]
+    details: bool,
     /// The container
     container: String,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let engine = global.engine()?;
-    let entries: Vec<_> = engine::logs::logs(&engine, &args.container)?.collect();
-    let first = match args.tail.as_str() {
-        "all" => 0,
-        number => entries.len().saturating_sub(
-            number.parse().map_err(|_| CliError::new(format!("invalid value {number:?} for --tail")))?,
-        ),
+    let time = |text: &Option<String>| -> Result<Option<i128>, CliError> {
+        let mut filters = engine::filter::Filters::default();
+        if let Some(text) = text {
+            filters.add("until", text);
+        }
+        Ok(filters.until()?.map(i128::from))
+    };
+    let request = LogsRequest {
+        // As in Docker, a number that is none is all.
+        tail: args.tail.parse::<u64>().ok(),
+        follow: args.follow,
+        since: time(&args.since)?,
+        until: time(&args.until)?,
     };
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    for entry in &entries[first..] {
-        let time = if args.timestamps { format!("{} ", entry.time) } else { String::new() };
-        let text = format!("{time}{}", entry.log);
-        let to: &mut dyn Write = if entry.stream == "stderr" { &mut err } else { &mut out };
-        to.write_all(text.as_bytes()).map_err(CliError::from)?;
-    }
+    logs::<CliError>(&engine, &args.container, &request, &mut |entries: &[LogEntry]| {
+        for entry in entries {
+            let to: &mut dyn Write = if entry.stream == "stderr" { &mut err } else { &mut out };
+            if args.timestamps {
+                write!(to, "{} ", entry.time)?;
+            }
+            to.write_all(entry.log.as_bytes())?;
+        }
+        Ok(out.flush()?)
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ mod build;
 mod builder_prune;
 mod commit;
 mod completion;
+mod container_args;
 mod container_prune;
 mod cp;
 mod create;
@@ -30,8 +31,11 @@ mod import;
 mod info;
 mod inspect;
 mod interrupt;
+mod kill;
 mod load;
 mod logs;
+mod monitor;
+mod mounts;
 mod output;
 mod progress;
 mod ps;
@@ -41,12 +45,14 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stop;
 mod system_check;
 mod system_df;
 mod system_doctor;
 mod system_prune;
 mod tag;
 mod version;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -117,8 +123,17 @@ verbs! {
         Run => run,
         /// Create a new container
         Create => create,
-        /// Start a stopped container and wait for its end
+        /// Start one or more stopped containers
         Start => start,
+        /// Stop one or more running containers
+        Stop => stop,
+        /// Kill one or more running containers
+        Kill => kill,
+        /// Block until one or more containers stop, then print their exit codes
+        Wait => wait,
+        /// Run a container in the background, for the process that starts it
+        #[command(hide = true)]
+        Monitor => monitor,
         /// List containers
         Ps => ps,
         /// Remove one or more containers
@@ -202,8 +217,14 @@ verbs! {
         Rm => rm,
         /// Create and run a new container from an image
         Run => run,
-        /// Start a stopped container and wait for its end
+        /// Start one or more stopped containers
         Start => start,
+        /// Stop one or more running containers
+        Stop => stop,
+        /// Kill one or more running containers
+        Kill => kill,
+        /// Block until one or more containers stop, then print their exit codes
+        Wait => wait,
         /// Remove all stopped containers
         Prune => container_prune,
     }

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use engine::container::{Container, Status};
+use engine::container::{Container, MountKind, NetworkMode, Status};
+use engine::ps::{PsRequest, Sizes, ps, sizes};
 use serde_json::{Value, json};
 
+use crate::cli::filter::{self, Filter};
 use crate::cli::format::{self, Format, Rows};
 use crate::cli::{Global, Outcome, units};
 
@@ -13,20 +15,31 @@ pub(crate) struct Args {
     /// Show all containers (default: only those that run)
     #[arg(short, long)]
     all: bool,
+    /// Only containers that match: ancestor, before, exited, id, label, name, network, since, status, volume
+    #[arg(short, long = "filter", value_name = "NAME=VALUE")]
+    filters: Vec<Filter>,
     #[arg(long, value_name = "STRING", help = format::HELP)]
     format: Option<String>,
+    /// Show the last so many containers made, whatever their state
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value = "-1", allow_negative_numbers = true)]
+    last: i64,
+    /// Show the container made last, whatever its state
+    #[arg(short, long)]
+    latest: bool,
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
     /// Only show container IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Show the container made last, whatever its state
+    /// Display total file sizes
     #[arg(short, long)]
-    latest: bool,
+    size: bool,
 }
 
 const TABLE: &str = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const TABLE_WITH_SIZE: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
 /// The fields of a container in lists.
 pub(crate) const ROWS: Rows<'_> = Rows {
@@ -42,51 +55,120 @@ pub(crate) const ROWS: Rows<'_> = Rows {
         ("Ports", "PORTS"),
         ("Names", "NAMES"),
         ("Labels", "LABELS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Mounts", "MOUNTS"),
+        ("Networks", "NETWORKS"),
+        ("Platform", "PLATFORM"),
+        ("Size", "SIZE"),
     ],
-    methods: &[],
+    methods: &[("Label", label)],
 };
 
+/// `{{.Label "key"}}`
+fn label(row: &Value, arguments: &[Value]) -> Result<Value, String> {
+    let key = arguments.first().and_then(Value::as_str).ok_or("Label wants the name of a label")?;
+    let labels = row.get("Labels").and_then(Value::as_str).unwrap_or_default();
+    let found = labels.split(',').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key);
+    Ok(json!(found.map_or("", |(_, value)| value)))
+}
+
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let format = Format::parse(args.format.as_deref(), TABLE, args.quiet)?;
-    let mut containers = engine::ps::ps(&global.engine()?, args.all || args.latest)?;
-    if args.latest {
-        containers.truncate(1);
+    let table = if args.size { TABLE_WITH_SIZE } else { TABLE };
+    let format = Format::parse(args.format.as_deref(), table, args.quiet)?;
+    let request = PsRequest {
+        all: args.all,
+        last: if args.latest { Some(1) } else { usize::try_from(args.last).ok().filter(|n| *n > 0) },
+        filters: filter::collect(args.filters),
+    };
+    let with_size = args.size || format.shows("Size");
+    let engine = if with_size { global.engine_in_namespace()? } else { global.engine()? };
+    let containers = ps(&engine, &request)?;
+    let mut rows = Vec::new();
+    for container in &containers {
+        let size = with_size.then(|| sizes(&engine, container)).transpose()?;
+        rows.push(row(container, !args.no_trunc, size));
     }
-    let rows: Vec<Value> = containers.iter().map(|container| row(container, !args.no_trunc)).collect();
     format.print(&ROWS, &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A line's fields.
-pub(crate) fn row(container: &Container, short: bool) -> Value {
+pub(crate) fn row(container: &Container, short: bool, size: Option<Sizes>) -> Value {
     let state = &container.state;
     let created = container.record.created / 1_000_000_000;
     let mut command = state.run.args().join(" ");
-    if short && command.chars().count() > 20 {
-        command = command.chars().take(19).chain(['…']).collect();
+    if short {
+        command = units::ellipsis(&command, 20);
     }
     let labels: Vec<String> = state.run.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let id = &container.record.id;
+    let cut = |text: &str| if short { units::ellipsis(text, 15) } else { text.to_owned() };
+    let mounts: Vec<String> = state
+        .run
+        .mounts
+        .iter()
+        .filter_map(|mount| match &mount.kind {
+            MountKind::Bind(source) => Some(cut(source)),
+            MountKind::Anonymous => Some(cut(&mount.target)),
+            MountKind::Tmpfs(_) => None,
+        })
+        .collect();
+    let volumes = state.run.mounts.iter().filter(|m| m.kind == MountKind::Anonymous).count();
+    let size = size.map_or_else(
+        || "0B".to_owned(),
+        |size| format!("{} (virtual {})", units::size3(size.own), units::size3(size.own + size.image)),
+    );
     format::row([
         ("ID", json!(if short { &id[..12] } else { id })),
-        ("Image", json!(state.image_name)),
-        ("Command", json!(format!("\"{command}\""))),
+        ("Image", json!(image_name(container, short))),
+        ("Command", json!(quoted(&command))),
         ("CreatedAt", json!(units::timestamp(created))),
         ("RunningFor", json!(units::ago(created))),
-        ("State", json!(state_word(container))),
+        ("State", json!(state.status.word())),
         ("Status", json!(status(container))),
         ("Ports", json!("")),
         ("Names", json!(container.record.name)),
         ("Labels", json!(labels.join(","))),
+        ("LocalVolumes", json!(volumes.to_string())),
+        ("Mounts", json!(mounts.join(","))),
+        (
+            "Networks",
+            json!(match state.run.network {
+                NetworkMode::Host => "host",
+                NetworkMode::None => "none",
+            }),
+        ),
+        ("Platform", json!("")),
+        ("Size", json!(size)),
     ])
 }
 
-fn state_word(container: &Container) -> &'static str {
-    match container.state.status {
-        Status::Created => "created",
-        Status::Running => "running",
-        Status::Exited => "exited",
+/// As it was named; an ID as IDs are shown.
+fn image_name(container: &Container, short: bool) -> String {
+    let name = &container.state.image_name;
+    let is_id =
+        name.starts_with("sha256:") || name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    match short && is_id {
+        true => units::short_id(name).to_owned(),
+        false => name.clone(),
     }
+}
+
+/// As Go quotes it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Docker's sentence: `Up 3 seconds`, `Exited (0) 5 minutes ago`, `Created`.
@@ -102,8 +184,9 @@ fn status(container: &Container) -> String {
             format!("Up {}", ago.strip_suffix(" ago").unwrap_or(&ago))
         }
         Status::Exited => {
-            let ago = since(&state.finished).unwrap_or_else(|| "some time ago".to_owned());
-            format!("Exited ({}) {ago}", state.exit_code)
+            // Where nobody was left to write when it ended, it is not known.
+            let ago = since(&state.finished).map(|ago| format!(" {ago}")).unwrap_or_default();
+            format!("Exited ({}){ago}", state.exit_code)
         }
     }
 }

@@ -1,35 +1,65 @@
-//! `start`: a container that exists, run once more in the foreground.
+//! `start`: containers that exist, run (once more): in the background, or with `-a` in the foreground.
 
 use engine::container::Container;
 
-use crate::cli::attach::Attached;
+use crate::cli::attach::{Attached, Wanted};
 use crate::cli::run::finish;
-use crate::cli::{Global, Outcome, output};
+use crate::cli::{CliError, Global, Outcome, monitor, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print what it prints
+    /// Print what it prints and forward signals
     #[arg(short, long)]
     attach: bool,
     /// Connect standard input
     #[arg(short, long)]
     interactive: bool,
-    /// The container
-    container: String,
+    /// Taken for Docker's sake
+    #[arg(long, hide = true)]
+    detach_keys: Option<String>,
+    /// Containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+    if args.attach || args.interactive {
+        let [name] = args.containers.as_slice() else {
+            return Err(CliError::new("you cannot start and attach multiple containers at once"));
+        };
+        return in_foreground(name, args.interactive, global);
+    }
     let engine = global.engine_in_namespace()?;
-    let container = Container::find(&engine, &args.container)?;
-    let attached = Attached::new(container.state.run.tty, args.interactive && container.state.run.stdin)?;
-    let mut io = attached.io();
-    if !args.attach && !args.interactive {
-        io.output = &|_, _| Ok(());
+    output::each(&args.containers, |name| {
+        let container = Container::find(&engine, name)?;
+        if !container.running
+            && let Some(ended) = monitor::start(global, &container.record.id)?
+        {
+            return Err(CliError::new(ended.error.unwrap_or_default()));
+        }
+        Ok(format!("{name}\n"))
+    })
+}
+
+fn in_foreground(name: &str, interactive: bool, global: &Global) -> Outcome {
+    let engine = global.engine_in_namespace()?;
+    let container = Container::find(&engine, name)?;
+    if container.running {
+        return Err(CliError::new(format!("container {name} is running already"))
+            .hint(format!("strake logs -f {name} shows what it prints")));
     }
-    let ended = engine::run::restart(&engine, &args.container, io)?;
+    let run = &container.state.run;
+    let attached = Attached::new(Wanted {
+        tty: run.tty,
+        stdin: interactive && run.stdin,
+        stdout: true,
+        stderr: true,
+        signals: true,
+    })?;
+    let ended = engine::run::restart(&engine, &container.record.id, attached.io())?;
     drop(attached);
-    if !args.attach && !args.interactive {
-        output::text(&format!("{}\n", args.container))?;
+    match ended.error {
+        Some(error) => Err(CliError::new(error)),
+        None => finish(ended),
     }
-    finish(&container.state.image_name, ended)
 }

@@ -165,7 +165,7 @@ fn image_row(found: &DiskUsage, image: &engine::images::ImageSummary, short: boo
 }
 
 fn container_row(container: &Container, size: u64, short: bool) -> Value {
-    let mut row = ps::row(container, short);
+    let mut row = ps::row(container, short, None);
     row["LocalVolumes"] = json!("0");
     row["Size"] = json!(units::size3(size));
     row

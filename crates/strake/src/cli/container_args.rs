@@ -1,0 +1,552 @@
+//! What `run` and `create` are asked for on the command line: Docker's flags, as an engine's request.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use engine::Engine;
+use engine::container::{CreateRequest, Dns, MountKind, MountPoint, NetworkMode, RunConfig, Ulimit};
+use engine::pull::PullSource;
+use oci::{Platform, Reference};
+
+use crate::cli::build::host_entry;
+use crate::cli::global::LogLevel;
+use crate::cli::{CliError, Global, mounts, units};
+
+/// What `run` and `create` share.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct ContainerArgs {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    pub help: Option<bool>,
+    /// Automatically remove the container when it ends
+    #[arg(long)]
+    pub rm: bool,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// Attach to STDIN, STDOUT or STDERR only
+    #[arg(short, long, value_name = "STREAM")]
+    pub attach: Vec<String>,
+    /// Set an environment variable, `NAME=value`, or `NAME` to take it from the environment
+    #[arg(short, long, value_name = "VARIABLE")]
+    pub env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Bind a path of the host, `source:target[:ro]`; `target` alone is a volume of the container's own
+    #[arg(short, long, value_name = "VOLUME")]
+    pub volume: Vec<String>,
+    /// Mount something, `type=bind|tmpfs|volume,source=…,target=…[,readonly]`
+    #[arg(long, value_name = "MOUNT")]
+    pub mount: Vec<String>,
+    /// Mount an empty directory in memory, `target[:options]`
+    #[arg(long, value_name = "TARGET")]
+    pub tmpfs: Vec<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "PATH")]
+    pub workdir: Option<String>,
+    /// User, `user[:group]`, names or numbers
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// Add a group, name or number, for the user
+    #[arg(long, value_name = "GROUP")]
+    pub group_add: Vec<String>,
+    /// Replace the image's entry point
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// Name of the container
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Host name
+    #[arg(short = 'h', long)]
+    pub hostname: Option<String>,
+    /// NIS domain name
+    #[arg(long)]
+    pub domainname: Option<String>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Network: `host` (the default, also under the names `bridge` and `default`) or `none`
+    #[arg(long, alias = "net", value_name = "NETWORK", default_value = "host")]
+    pub network: String,
+    /// Publish a port: on the host's network a port is where the container opens it
+    #[arg(short, long, value_name = "PORT")]
+    pub publish: Vec<String>,
+    /// Publish all exposed ports
+    #[arg(short = 'P', long)]
+    pub publish_all: bool,
+    /// Say that a port is served
+    #[arg(long, value_name = "PORT")]
+    pub expose: Vec<String>,
+    /// Name server, instead of the host's
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<String>,
+    /// Search domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
+    /// Resolver option
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    pub dns_option: Vec<String>,
+    /// Host for `/etc/hosts`, `name:address`
+    #[arg(long, value_name = "HOST")]
+    pub add_host: Vec<String>,
+    /// Add a capability to Docker's default set, or `ALL`
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_add: Vec<String>,
+    /// Take a capability away, or `ALL`
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_drop: Vec<String>,
+    /// All capabilities, all devices, nothing hidden
+    #[arg(long)]
+    pub privileged: bool,
+    /// `no-new-privileges`, `seccomp=unconfined`
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<String>,
+    /// Add a device of the host, `path[:path in the container[:rwm]]`
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<String>,
+    /// Resource limit, `name=soft[:hard]`
+    #[arg(long, value_name = "LIMIT")]
+    pub ulimit: Vec<String>,
+    /// Kernel parameter of the container's namespaces, `name=value`
+    #[arg(long, value_name = "PARAMETER")]
+    pub sysctl: Vec<String>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<String>,
+    /// IPC namespace: `private` or `host`
+    #[arg(long, value_name = "MODE", value_parser = ["", "private", "shareable", "none", "host"])]
+    pub ipc: Option<String>,
+    /// UTS namespace: the container's own, or `host`
+    #[arg(long, value_name = "MODE", value_parser = ["", "host"])]
+    pub uts: Option<String>,
+    /// Run a small init that forwards signals and reaps processes
+    #[arg(long)]
+    pub init: bool,
+    /// Signal that stops the container
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// Seconds between that signal and KILL
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub stop_timeout: Option<i64>,
+    /// Label, `key=value`
+    #[arg(short, long, value_name = "LABEL")]
+    pub label: Vec<String>,
+    /// Read labels from a file
+    #[arg(long, value_name = "FILE")]
+    pub label_file: Vec<PathBuf>,
+    /// Write the container ID to this file
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<PathBuf>,
+    /// Where the log goes: `json-file`, or `none`
+    #[arg(long, value_name = "DRIVER")]
+    pub log_driver: Option<String>,
+    /// When to pull the image
+    #[arg(long, value_parser = ["always", "missing", "never"], default_value = "missing")]
+    pub pull: String,
+    /// Do not show how the pull goes
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Platform of the image
+    #[arg(long)]
+    pub platform: Option<String>,
+    /// OCI runtime: `crun`, `runc` or a path (default: built in)
+    #[arg(long)]
+    pub runtime: Option<String>,
+    #[command(flatten)]
+    discarded: Discarded,
+    /// The image
+    pub image: String,
+    /// Command and arguments, instead of the image's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Flags of Docker's that ask for what is not there without a daemon. Command lines that have them still run.
+#[derive(Debug, clap::Args)]
+struct Discarded {
+    #[arg(long, hide = true)]
+    restart: Option<String>,
+    #[arg(short, long, hide = true)]
+    memory: Option<String>,
+    #[arg(long, hide = true)]
+    memory_swap: Option<String>,
+    #[arg(long, hide = true)]
+    memory_reservation: Option<String>,
+    #[arg(long, hide = true)]
+    cpus: Option<String>,
+    #[arg(short, long, hide = true)]
+    cpu_shares: Option<String>,
+    #[arg(long, hide = true)]
+    cpuset_cpus: Option<String>,
+    #[arg(long, hide = true)]
+    pids_limit: Option<String>,
+    #[arg(long, hide = true)]
+    health_cmd: Option<String>,
+    #[arg(long, hide = true)]
+    health_interval: Option<String>,
+    #[arg(long, hide = true)]
+    health_timeout: Option<String>,
+    #[arg(long, hide = true)]
+    health_retries: Option<String>,
+    #[arg(long, hide = true)]
+    health_start_period: Option<String>,
+    // Asking for what is so anyhow.
+    #[arg(long, hide = true)]
+    no_healthcheck: bool,
+    #[arg(long, hide = true)]
+    log_opt: Vec<String>,
+    #[arg(long, hide = true)]
+    userns: Option<String>,
+    #[arg(long, hide = true)]
+    cgroupns: Option<String>,
+    #[arg(long, hide = true)]
+    cgroup_parent: Option<String>,
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+}
+
+impl Discarded {
+    /// A sentence for each that changes what the container does.
+    fn warnings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.restart.as_ref().is_some_and(|policy| !matches!(policy.as_str(), "" | "no")) {
+            all.push("--restart is discarded: without a daemon nobody restarts a container".to_owned());
+        }
+        let limits = [
+            ("--memory", &self.memory),
+            ("--memory-swap", &self.memory_swap),
+            ("--memory-reservation", &self.memory_reservation),
+            ("--cpus", &self.cpus),
+            ("--cpu-shares", &self.cpu_shares),
+            ("--cpuset-cpus", &self.cpuset_cpus),
+            ("--pids-limit", &self.pids_limit),
+        ];
+        for (name, value) in limits {
+            if value.is_some() {
+                all.push(format!("{name} is discarded: limits of cgroups are not supported"));
+            }
+        }
+        if self.health_cmd.is_some() {
+            all.push("--health-cmd is discarded: health checks are not run".to_owned());
+        }
+        all
+    }
+}
+
+impl ContainerArgs {
+    /// Whether a stream is to be attached: `stdin`, `stdout`, `stderr`.
+    pub(crate) fn attaches(&self, stream: &str) -> bool {
+        match self.attach.is_empty() {
+            true => stream != "stdin" || self.interactive,
+            false => self.attach.iter().any(|given| given.eq_ignore_ascii_case(stream)),
+        }
+    }
+
+    /// Says on stderr what of the flags changes nothing.
+    pub(crate) fn warn(&self, global: &Global) {
+        let mut warnings = self.discarded.warnings();
+        if !self.publish.is_empty() || self.publish_all {
+            warnings.push("Published ports are discarded when using host network mode".to_owned());
+        }
+        if global.shows(LogLevel::Warn) {
+            for warning in warnings {
+                eprintln!("WARNING: {warning}");
+            }
+        }
+    }
+
+    /// What the arguments ask for.
+    pub(crate) fn request(&self) -> Result<CreateRequest, CliError> {
+        for stream in &self.attach {
+            if !["stdin", "stdout", "stderr"].iter().any(|known| stream.eq_ignore_ascii_case(known)) {
+                return Err(CliError::new(format!(
+                    "invalid argument {stream:?} for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR"
+                )));
+            }
+        }
+        let mut run = RunConfig {
+            cmd: self.command.clone(),
+            env: self.environment()?,
+            working_dir: self.workdir.clone().unwrap_or_default(),
+            user: self.user.clone().unwrap_or_default(),
+            groups: self.group_add.clone(),
+            hostname: self.hostname.clone().unwrap_or_default(),
+            domainname: self.domainname.clone().unwrap_or_default(),
+            tty: self.tty,
+            stdin: self.interactive || self.attaches("stdin"),
+            labels: self.labels()?,
+            mounts: self.mounts()?,
+            devices: self.device.iter().map(|device| mounts::device(device)).collect::<Result<_, _>>()?,
+            exposed_ports: ports(&self.expose, &self.publish)?,
+            network: network(&self.network)?,
+            dns: Dns {
+                servers: self.dns.clone(),
+                search: self.dns_search.clone(),
+                options: self.dns_option.clone(),
+            },
+            read_only: self.read_only,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            privileged: self.privileged,
+            ulimits: self.ulimit.iter().map(|limit| ulimit(limit)).collect::<Result<_, _>>()?,
+            sysctls: self.sysctl.iter().map(|given| sysctl(given)).collect::<Result<_, _>>()?,
+            shm_size: self.shm_size.as_deref().map(shm_size).transpose()?,
+            host_ipc: self.ipc.as_deref() == Some("host"),
+            host_uts: self.uts.as_deref() == Some("host"),
+            init: self.init,
+            stop_signal: self.stop_signal.clone().unwrap_or_default(),
+            stop_timeout: self.stop_timeout,
+            extra_hosts: self.add_host.iter().map(|host| host_entry(host)).collect::<Result<_, _>>()?,
+            runtime: self.runtime.clone(),
+            no_log: self.no_log()?,
+            auto_remove: self.rm,
+            ..RunConfig::default()
+        };
+        for option in &self.security_opt {
+            security(option, &mut run)?;
+        }
+        Ok(CreateRequest {
+            image: self.image.clone(),
+            name: self.name.clone(),
+            entrypoint: self.entrypoint.clone(),
+            run,
+        })
+    }
+
+    fn environment(&self) -> Result<Vec<String>, CliError> {
+        let mut all = Vec::new();
+        for path in &self.env_file {
+            // A name alone is nothing where the environment has none, as Docker has it for files.
+            all.extend(lines(path)?.into_iter().filter_map(|line| from_environment(&line)));
+        }
+        for text in &self.env {
+            if text.is_empty() || text.starts_with('=') {
+                return Err(CliError::new(format!(
+                    "invalid argument {text:?} for \"-e, --env\" flag: invalid environment variable: {text}"
+                )));
+            }
+            all.push(from_environment(text).unwrap_or_else(|| text.clone()));
+        }
+        // Later ones win, in the place of the earlier.
+        let mut once: Vec<String> = Vec::new();
+        for variable in all {
+            let name = |text: &str| text.split('=').next().map(str::to_owned);
+            match once.iter_mut().find(|known| name(known) == name(&variable)) {
+                Some(known) => *known = variable,
+                None => once.push(variable),
+            }
+        }
+        Ok(once)
+    }
+
+    fn labels(&self) -> Result<BTreeMap<String, String>, CliError> {
+        let mut all = Vec::new();
+        for path in &self.label_file {
+            all.extend(lines(path)?);
+        }
+        all.extend(self.label.iter().cloned());
+        Ok(all
+            .iter()
+            .map(|label| label.split_once('=').unwrap_or((label, "")))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect())
+    }
+
+    fn mounts(&self) -> Result<Vec<MountPoint>, CliError> {
+        let mut all = Vec::new();
+        for text in &self.volume {
+            all.push(mounts::volume(text)?);
+        }
+        for text in &self.mount {
+            all.push(mounts::mount(text)?);
+        }
+        for text in &self.tmpfs {
+            let (target, options) = text.split_once(':').unwrap_or((text, ""));
+            let options = options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
+            let kind = MountKind::Tmpfs(options);
+            all.push(MountPoint { target: target.to_owned(), kind, read_only: false });
+        }
+        Ok(all)
+    }
+
+    fn no_log(&self) -> Result<bool, CliError> {
+        match self.log_driver.as_deref() {
+            None | Some("" | "json-file" | "local") => Ok(false),
+            Some("none") => Ok(true),
+            Some(other) => Err(CliError::new(format!("unknown log driver {other:?}: json-file or none"))),
+        }
+    }
+
+    /// Pulls the image where it is missing, or always, as asked.
+    pub(crate) fn ensure_image(&self, engine: &Engine) -> Result<(), CliError> {
+        let here = engine.store.resolve(&self.image);
+        let wanted = match &self.platform {
+            Some(text) => Some(text.parse::<Platform>().map_err(|e| CliError::new(e.to_string()))?),
+            None => None,
+        };
+        let other = match (&here, &wanted) {
+            (Ok(id), Some(wanted)) => engine
+                .store
+                .image(id)
+                .ok()
+                .flatten()
+                .is_some_and(|i| !i.config.value.platform().matches(wanted)),
+            _ => false,
+        };
+        let pull = match (self.pull.as_str(), &here) {
+            ("always", _) => true,
+            ("never", _) => false,
+            (_, Err(engine::ResolveError::NotFound { .. })) => true,
+            _ => other,
+        };
+        if !pull {
+            return Ok(());
+        }
+        let source = PullSource::parse(&self.image)?;
+        let name = Reference::parse(&self.image)
+            .map_or_else(|_| self.image.clone(), |reference| reference.with_default_tag().familiar());
+        if here.is_err() {
+            eprintln!("Unable to find image '{name}' locally");
+        }
+        let plain = crate::cli::progress::Plain::default();
+        let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &plain };
+        let platform = wanted.unwrap_or_else(Platform::host);
+        engine::pull::pull(engine, &source, &platform, &engine::pull::Options::default(), events).map_err(
+            |error| {
+                let error = CliError::from(error);
+                match here {
+                    Ok(_) => error,
+                    Err(_) => error
+                        .hint(format!("no image {name} is in the store either: strake images lists what is")),
+                }
+            },
+        )?;
+        Ok(())
+    }
+}
+
+/// The lines of a file of variables or labels that say something.
+fn lines(path: &PathBuf) -> Result<Vec<String>, CliError> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| CliError::new(format!("cannot read {}: {e}", path.display())))?;
+    let mut all = Vec::new();
+    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let name = line.split('=').next().unwrap_or(line);
+        if name.is_empty() {
+            return Err(CliError::new(format!("{}: no variable name on line '{line}'", path.display())));
+        }
+        if name.contains(char::is_whitespace) {
+            return Err(CliError::new(format!("{}: variable '{name}' contains whitespaces", path.display())));
+        }
+        all.push(line.to_owned());
+    }
+    Ok(all)
+}
+
+/// `NAME=value`, or `NAME` with what the environment has for it.
+fn from_environment(text: &str) -> Option<String> {
+    match text.contains('=') {
+        true => Some(text.to_owned()),
+        false => env::var(text).ok().map(|value| format!("{text}={value}")),
+    }
+}
+
+fn network(name: &str) -> Result<NetworkMode, CliError> {
+    match name {
+        "host" | "bridge" | "default" | "" => Ok(NetworkMode::Host),
+        "none" => Ok(NetworkMode::None),
+        other => Err(CliError::new(format!("network {other} not found"))
+            .hint("there are two: host, which is the default, and none")),
+    }
+}
+
+/// What `--expose` and `--publish` say is served, as `80/tcp`.
+fn ports(exposed: &[String], published: &[String]) -> Result<Vec<String>, CliError> {
+    let of_container = |text: &String| text.rsplit(':').next().unwrap_or(text).to_owned();
+    let mut all = Vec::new();
+    for text in exposed.iter().cloned().chain(published.iter().map(of_container)) {
+        let (range, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bad =
+            || CliError::new(format!("invalid port {text:?}: write a number or a range, and /tcp or /udp"));
+        let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+        if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
+            return Err(bad());
+        }
+        all.extend((first..=last).map(|port| format!("{port}/{protocol}")));
+    }
+    Ok(all)
+}
+
+fn ulimit(text: &str) -> Result<Ulimit, CliError> {
+    let bad = || CliError::new(format!("invalid ulimit {text:?}: write name=soft[:hard]"));
+    const NAMES: &[&str] = &[
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ];
+    let (name, values) = text.split_once('=').ok_or_else(bad)?;
+    if !NAMES.contains(&name) {
+        return Err(CliError::new(format!("invalid ulimit type: {name}")));
+    }
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let (soft, hard): (i64, i64) = (soft.parse().map_err(|_| bad())?, hard.parse().map_err(|_| bad())?);
+    if hard != -1 && (soft > hard || soft == -1) {
+        return Err(CliError::new(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+        )));
+    }
+    Ok(Ulimit { name: name.to_owned(), soft, hard })
+}
+
+fn sysctl(text: &str) -> Result<(String, String), CliError> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(CliError::new(format!("invalid sysctl {text:?}: write name=value"))),
+    }
+}
+
+fn shm_size(text: &str) -> Result<u64, CliError> {
+    units::parse_size(text).ok_or_else(|| {
+        CliError::new(format!("invalid argument {text:?} for \"--shm-size\" flag: invalid size: '{text}'"))
+    })
+}
+
+/// Docker's options; those of other security modules say nothing here.
+fn security(option: &str, run: &mut RunConfig) -> Result<(), CliError> {
+    let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
+    match (name, value) {
+        ("no-new-privileges", "" | "true") => run.no_new_privileges = true,
+        ("no-new-privileges", "false") => run.no_new_privileges = false,
+        ("seccomp", "unconfined") => run.seccomp_unconfined = true,
+        ("seccomp", "builtin") | ("apparmor" | "label", _) => {}
+        ("seccomp", file) => {
+            return Err(CliError::new(format!("the seccomp profile {file} cannot be used"))
+                .hint("only the built-in profile and seccomp=unconfined are supported"));
+        }
+        _ => return Err(CliError::new(format!("invalid --security-opt: {option:?}"))),
+    }
+    Ok(())
+}
