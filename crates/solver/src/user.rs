@@ -66,6 +66,8 @@ pub fn lookup(spec: &str, passwd: &str, group: &str) -> Result<User, Error> {
             }
         }
     }
+    // The primary group is a supplementary one too, so that a setgid program cannot drop it (CVE-2022-36109).
+    groups.insert(gid);
     let home = if home.is_empty() { "/".to_owned() } else { home };
     Ok(User { uid, gid, groups: groups.into_iter().collect(), home })
 }
@@ -148,15 +150,15 @@ mod tests {
     #[test]
     fn looked_up_as_runc_does() {
         for (spec, expected) in [
-            ("", user(0, 0, &[], "/root")),
-            ("root", user(0, 0, &[], "/root")),
-            ("app", user(1000, 1001, &[29, 44], "/home/app")),
-            ("1000", user(1000, 1001, &[29, 44], "/home/app")),
-            ("app:audio", user(1000, 29, &[], "/home/app")),
-            ("app:77", user(1000, 77, &[], "/home/app")),
-            ("4711", user(4711, 0, &[], "/")),
-            ("4711:audio", user(4711, 29, &[], "/")),
-            ("bare", user(7, 8, &[], "/")),
+            ("", user(0, 0, &[0], "/root")),
+            ("root", user(0, 0, &[0], "/root")),
+            ("app", user(1000, 1001, &[29, 44, 1001], "/home/app")),
+            ("1000", user(1000, 1001, &[29, 44, 1001], "/home/app")),
+            ("app:audio", user(1000, 29, &[29], "/home/app")),
+            ("app:77", user(1000, 77, &[77], "/home/app")),
+            ("4711", user(4711, 0, &[0], "/")),
+            ("4711:audio", user(4711, 29, &[29], "/")),
+            ("bare", user(7, 8, &[8], "/")),
             ("nobody", Err(Error::NoUser("nobody".into()))),
             ("app:none", Err(Error::NoGroup("none".into()))),
             ("99999999999", Err(Error::Range("99999999999".into()))),

@@ -46,14 +46,15 @@ pub fn build(
     let inputs = internal(&steps, "[internal] load build definition from Dockerfile", |_| {
         Inputs::load(engine, request, stream)
     })?;
-    let parsed = dockerfile::parse(&inputs.dockerfile).map_err(|all| syntax(&inputs, &all))?;
+    let parsed = dockerfile::parse(&inputs.dockerfile)
+        .map_err(|all| syntax(&inputs, "failed to read the Dockerfile", &all))?;
     for warning in &parsed.warnings {
         events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
     }
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
     let mut bases = Bases { engine, request, steps: &steps, events };
     let lowered = lower(&parsed.dockerfile, &options(request, &inputs, platform), &mut bases)
-        .map_err(|all| syntax(&inputs, &all))?;
+        .map_err(|all| syntax(&inputs, "failed to plan the build", &all))?;
     for warning in &lowered.warnings {
         events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
     }
@@ -146,9 +147,9 @@ fn solve(
 }
 
 /// Errors of the Dockerfile, each with its line shown.
-fn syntax(inputs: &Inputs, all: &[Diagnostic]) -> Error {
+fn syntax(inputs: &Inputs, what: &str, all: &[Diagnostic]) -> Error {
     let texts: Vec<String> = all.iter().map(|d| render(d, &inputs.name, &inputs.dockerfile)).collect();
-    Error::new(Kind::Invalid, format!("failed to read the Dockerfile\n{}", texts.join("\n")))
+    Error::new(Kind::Invalid, format!("{what}\n{}", texts.join("\n")))
 }
 
 /// A failed step in BuildKit's layout: the end of its output, its Dockerfile lines, the reason last.

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Ran, TestStore};
+use crate::harness::{Ran, TestStore, ran};
 
 /// A build context with a store of its own.
 pub struct Project {
@@ -24,10 +24,14 @@ impl Project {
             project.write(path, text);
         }
         let tar = busybox_tar(project.dir.path().parent().unwrap());
-        let imported = project.store.run_with(
-            &["import", "-c", "ENV PATH=/bin", "-c", "CMD [\"sh\"]", "-", "busybox"],
-            &fs::read(tar).unwrap(),
-        );
+        // Dated, so that the base is the same image in every store.
+        let imported = ran(project
+            .store
+            .command()
+            .env("SOURCE_DATE_EPOCH", "0")
+            .args(["import", "-c", "ENV PATH=/bin", "-c", "CMD [\"sh\"]"])
+            .arg(tar)
+            .arg("busybox"));
         assert_eq!(imported.code, 0, "{imported:?}");
         project
     }
@@ -48,7 +52,7 @@ impl Project {
         let mut all = vec!["build", "-t", "t"];
         all.extend_from_slice(args);
         all.push(".");
-        crate::harness::ran(self.store.command().args(&all).current_dir(self.dir.path()))
+        ran(self.store.command().args(&all).current_dir(self.dir.path()))
     }
 
     /// A build that has to succeed; gives what it said.

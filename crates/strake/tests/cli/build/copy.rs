@@ -109,5 +109,5 @@ fn link_parents_and_exclude() {
 
 #[test]
 fn volumes_keep_what_is_written_after() {
-    copied("VOLUME /v\nRUN echo kept > /v/f", "cat /v/f 2>&1 || true", "kept\n");
+    copied("RUN mkdir /v\nVOLUME /v\nRUN echo kept > /v/f", "cat /v/f 2>&1 || true", "kept\n");
 }

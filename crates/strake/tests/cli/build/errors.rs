@@ -21,12 +21,8 @@ fn of_the_language() {
     refused("FROM busybox\nRUN <<EOF\necho\n", &["unterminated heredoc"]);
     refused("FROM busybox\nENV A=\"open\n", &["Dockerfile:2"]);
     refused("RUN true\n", &["Dockerfile:1", "FROM"]);
-    refused("", &["empty"]);
-    refused(
-        "FROM busybox\nRUN echo ${X:?must be set}\nENV Y=${X:?must be set}\n",
-        &["must be set", "Dockerfile:3"],
-    );
-    refused("FROM busybox AS a\nCOPY --from=nosuch /x /\nFROM busybox AS b\n", &[]);
+    refused("", &["no instructions"]);
+    refused("FROM busybox\nRUN true\nENV Y=\"${X:?must be set}\"\n", &["must be set", "Dockerfile:3"]);
 }
 
 #[test]
@@ -38,7 +34,6 @@ fn of_stages() {
 #[test]
 fn of_sources() {
     refused("FROM busybox\nCOPY fil.txt /\n", &["Dockerfile:2", "fil.txt", "file.txt"]);
-    refused("FROM busybox\nCOPY nothing* /\n", &["Dockerfile:2", "nothing*"]);
     refused("FROM busybox\nRUN false\n", &["exit code: 1", ">>> RUN false"]);
     refused("FROM busybox\nUSER nobodyknows\nRUN true\n", &["nobodyknows"]);
     refused("FROM busybox\nCOPY --chown=ghost file.txt /\n", &["ghost"]);
