@@ -7,13 +7,16 @@
 //! Whiteouts and opaque marks stay as they are. Owners recorded beside the step are `owners::settle`'s, which must run
 //! before, as it reads those notes.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
+use runtime::beneath;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 
 use crate::Mtime;
 use crate::apply::timestamps;
 use crate::error::{Doing as _, Error};
+use crate::view::non_empty;
 use crate::{path, xattrs};
 
 /// Strips overlayfs's notes from the tree `upper`, its root included, and sets times after `epoch` (seconds since
@@ -22,11 +25,13 @@ use crate::{path, xattrs};
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn normalize(upper: &Path, epoch: Option<i64>) -> Result<(), Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(rustix::fs::CWD, upper, flags, Mode::empty()).doing("opening", upper)?;
-    let mut todo = vec![(root, Vec::new())];
-    // Depth first, the deepest open: as many descriptors as directories side by side on the way down.
-    while let Some((fd, at)) = todo.pop() {
+    let root = beneath::open_root(upper).doing("opening", upper)?;
+    let mut todo = vec![Vec::new()];
+    // One directory is open at a time, however many there are side by side or above each other.
+    while let Some(at) = todo.pop() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let fd = beneath::open_without_links(root.as_fd(), non_empty(&at), flags, Mode::empty());
+        let fd = fd.map_err(|e| failed(upper, &at, e))?;
         directory(&fd, epoch).map_err(|e| failed(upper, &at, e))?;
         let listing = Dir::read_from(&fd).map_err(|e| failed(upper, &at, e))?;
         for entry in listing {
@@ -36,15 +41,17 @@ pub fn normalize(upper: &Path, epoch: Option<i64>) -> Result<(), Error> {
                 continue;
             }
             let below = path::join(&at, name);
-            if let Some(fd) = child(&fd, name, epoch).map_err(|e| failed(upper, &below, e))? {
-                todo.push((fd, below));
+            let is_directory = entry.file_type() == FileType::Directory
+                || child(&fd, name, epoch).map_err(|e| failed(upper, &below, e))?;
+            if is_directory {
+                todo.push(below);
             }
         }
     }
     Ok(())
 }
 
-fn directory(fd: &std::os::fd::OwnedFd, epoch: Option<i64>) -> std::io::Result<()> {
+fn directory(fd: &OwnedFd, epoch: Option<i64>) -> std::io::Result<()> {
     xattrs::strip_notes(fd)?;
     let stat = rustix::fs::fstat(fd)?;
     if let Some(mtime) = clamped(&stat, epoch) {
@@ -53,25 +60,19 @@ fn directory(fd: &std::os::fd::OwnedFd, epoch: Option<i64>) -> std::io::Result<(
     Ok(())
 }
 
-/// Does the work for what is no directory; opens what is one.
-fn child(
-    parent: &std::os::fd::OwnedFd,
-    name: &[u8],
-    epoch: Option<i64>,
-) -> std::io::Result<Option<std::os::fd::OwnedFd>> {
+/// Does the work for what is no directory; says whether it is one.
+fn child(parent: &OwnedFd, name: &[u8], epoch: Option<i64>) -> std::io::Result<bool> {
     let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => {
-            return Ok(Some(openat(parent, name, flags | OFlags::DIRECTORY, Mode::empty())?));
-        }
+        FileType::Directory => return Ok(true),
         FileType::RegularFile => xattrs::strip_notes(openat(parent, name, flags, Mode::empty())?)?,
         _ => {}
     }
     if let Some(mtime) = clamped(&stat, epoch) {
         rustix::fs::utimensat(parent, name, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW)?;
     }
-    Ok(None)
+    Ok(false)
 }
 
 fn clamped(stat: &Stat, epoch: Option<i64>) -> Option<Mtime> {

@@ -4,6 +4,7 @@ mod support;
 
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use snapshot::tar_reader::Type;
 use snapshot::{ApplyOptions, DiffOptions, Entry, Error, Kind, View, apply, diff};
@@ -219,4 +220,29 @@ fn a_hundred_and_thirty_layers_are_one_tree() {
     let mut last = String::new();
     std::io::Read::read_to_string(&mut view.open_file(b"/last").unwrap(), &mut last).unwrap();
     assert_eq!(last, "129");
+}
+
+#[test]
+fn wide_and_deep_trees_need_few_descriptors() {
+    let layers = Layers::new();
+    let fs = layers.empty();
+    for n in 0..1500 {
+        std::fs::create_dir(fs.join(format!("d{n}"))).unwrap();
+    }
+    let deep = fs.join("d/".repeat(1000));
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(deep.join("f"), "1").unwrap();
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let few = rustix::process::Rlimit { current: Some(300), ..limits };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+    snapshot::normalize(&fs, Some(5)).unwrap();
+    assert_eq!(std::fs::metadata(&deep).unwrap().mtime(), 5);
+    let bytes = diff_bytes(&fs);
+    let (copies, again, _) = apply_one(&bytes).unwrap();
+    snapshot::tree_digest(&again, snapshot::Depth::Content).unwrap();
+    if is_root() {
+        assert!(diff_bytes(&again) == bytes);
+        snapshot::owners::settle(&fs, &copies.stack, &[]).unwrap();
+    }
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limits).unwrap();
 }

@@ -4,14 +4,15 @@
 //! and what is below it are two items in the sorted list of its parent. Memory is that of the lists on the way down.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use runtime::beneath;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, major, minor, openat, statat};
 
 use crate::error::{Doing as _, Error};
 use crate::owners::Owners;
-use crate::view::is_whiteout;
+use crate::view::{is_whiteout, non_empty};
 use crate::xattrs::{self, OPAQUE, WHITEOUT, Xattrs};
 use crate::{Entry, Kind, Mtime, Owner, path};
 
@@ -21,6 +22,9 @@ pub(crate) struct Found {
     pub content: Option<OwnedFd>,
 }
 
+/// Directories of the way down that are kept open: deeper trees are no reason to run out of descriptors.
+const MOST_OPEN: usize = 64;
+
 /// How directories are opened.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -28,6 +32,7 @@ const DIRECTORY: OFlags =
 /// The walk.
 pub(crate) struct Walk<'a> {
     layer: &'a Path,
+    root: OwnedFd,
     owners: &'a Owners,
     stack: Vec<Level>,
     /// First path of each file with several names.
@@ -36,7 +41,8 @@ pub(crate) struct Walk<'a> {
 
 /// A directory being walked.
 struct Level {
-    fd: OwnedFd,
+    /// Closed while the walk is far below.
+    fd: Option<OwnedFd>,
     path: Vec<u8>,
     items: std::vec::IntoIter<Item>,
 }
@@ -61,10 +67,10 @@ enum What {
 impl<'a> Walk<'a> {
     /// Starts at the layer directory. Its own entry is not given: a layer's root is nobody's to say.
     pub fn new(layer: &'a Path, owners: &'a Owners) -> Result<Walk<'a>, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(rustix::fs::CWD, layer, flags, Mode::empty()).doing("opening", layer)?;
-        let mut walk = Walk { layer, owners, stack: Vec::new(), links: HashMap::new() };
-        walk.enter(Vec::new(), fd)?;
+        let root = beneath::open_root(layer).doing("opening", layer)?;
+        let mut walk = Walk { layer, root, owners, stack: Vec::new(), links: HashMap::new() };
+        let top = walk.open(b"")?;
+        walk.enter(Vec::new(), top)?;
         Ok(walk)
     }
 
@@ -83,7 +89,7 @@ impl<'a> Walk<'a> {
                 What::Content => {
                     let name = &item.key[..item.key.len() - 1];
                     let path = path::join(&level.path, name);
-                    let fd = openat(&level.fd, name, DIRECTORY, Mode::empty());
+                    let fd = openat(self.top()?, name, DIRECTORY, Mode::empty());
                     let fd = fd.map_err(|e| reading(&self.host(&path), e))?;
                     self.enter(path, fd)?;
                 }
@@ -100,6 +106,23 @@ impl<'a> Walk<'a> {
     fn host(&self, path: &[u8]) -> PathBuf {
         use std::os::unix::ffi::OsStrExt as _;
         self.layer.join(std::ffi::OsStr::from_bytes(path))
+    }
+
+    fn open(&self, path: &[u8]) -> Result<OwnedFd, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let fd = beneath::open_without_links(self.root.as_fd(), non_empty(path), flags, Mode::empty());
+        fd.map_err(|e| reading(&self.host(path), e))
+    }
+
+    /// The directory that the walk is in, opened again if it was closed.
+    fn top(&mut self) -> Result<&OwnedFd, Error> {
+        let level = self.stack.last().expect("because only a directory being walked has items");
+        let reopened = if level.fd.is_none() { Some(self.open(&level.path)?) } else { None };
+        let level = self.stack.last_mut().expect("because it was there a moment ago");
+        if reopened.is_some() {
+            level.fd = reopened;
+        }
+        Ok(level.fd.as_ref().expect("because it was opened if it was not"))
     }
 
     /// Lists a directory.
@@ -142,20 +165,26 @@ impl<'a> Walk<'a> {
             }
         }
         items.sort_unstable();
-        self.stack.push(Level { fd, path, items: items.into_iter() });
+        self.stack.push(Level { fd: Some(fd), path, items: items.into_iter() });
+        if let Some(far) = self.stack.len().checked_sub(MOST_OPEN + 1) {
+            self.stack[far].fd = None;
+        }
         Ok(())
     }
 
     fn entry(&mut self, name: &[u8]) -> Result<Option<Found>, Error> {
-        let Some(level) = self.stack.last() else { return Ok(None) };
-        let path = path::join(&level.path, name);
+        self.top()?;
+        let Some(Level { fd: Some(parent), path: directory, .. }) = self.stack.last() else {
+            return Ok(None);
+        };
+        let path = path::join(directory, name);
         let host = {
             use std::os::unix::ffi::OsStrExt as _;
             let (layer, path) = (self.layer, &path);
             move || layer.join(std::ffi::OsStr::from_bytes(path))
         };
         let failed = |e: rustix::io::Errno| reading(&host(), e);
-        let mut stat = statat(&level.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let mut stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         let mut xattrs = Xattrs::new();
         let mut content = None;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -163,7 +192,7 @@ impl<'a> Walk<'a> {
                 Some(first) => Kind::HardLink(first),
                 None => {
                     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                    let fd = openat(&level.fd, name, flags, Mode::empty()).map_err(failed)?;
+                    let fd = openat(parent, name, flags, Mode::empty()).map_err(failed)?;
                     xattrs = xattrs::image_xattrs(&fd).map_err(|e| reading(&host(), e))?;
                     let size = stat.st_size as u64;
                     content = (size > 0).then_some(fd);
@@ -171,12 +200,12 @@ impl<'a> Walk<'a> {
                 }
             },
             FileType::Directory => {
-                let fd = openat(&level.fd, name, DIRECTORY, Mode::empty()).map_err(failed)?;
+                let fd = openat(parent, name, DIRECTORY, Mode::empty()).map_err(failed)?;
                 xattrs = xattrs::image_xattrs(&fd).map_err(|e| reading(&host(), e))?;
                 Kind::Directory
             }
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&level.fd, name, Vec::new()).map_err(failed)?;
+                let target = rustix::fs::readlinkat(parent, name, Vec::new()).map_err(failed)?;
                 match first_name(&mut self.links, &stat, &path) {
                     Some(first) => Kind::HardLink(first),
                     None => Kind::Symlink(target.into_bytes()),

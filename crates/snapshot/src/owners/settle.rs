@@ -9,15 +9,16 @@
 //! are taken for copies if they have the kind, the time and the target of the lowers' file of that name.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use runtime::beneath;
 use runtime::owners::{FileId, OwnerRecord};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, major, minor, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, major, minor, openat, statat};
 
 use super::{Owners, Record};
 use crate::error::{Doing as _, Error};
-use crate::view::{View, is_whiteout};
+use crate::view::{View, is_whiteout, non_empty};
 use crate::xattrs::{self, OPAQUE, ORIGIN};
 use crate::{Kind, Owner, path};
 
@@ -64,11 +65,13 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn settle(&self, settled: &mut Owners) -> Result<(), Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = openat(CWD, self.upper, flags, Mode::empty()).doing("opening", self.upper)?;
-        let mut todo = vec![(root, Vec::new())];
+        let root = beneath::open_root(self.upper).doing("opening", self.upper)?;
+        let mut todo = vec![Vec::new()];
         let mut linked: HashMap<u64, Vec<Vec<u8>>> = HashMap::new();
-        while let Some((directory, at)) = todo.pop() {
+        while let Some(at) = todo.pop() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let directory = beneath::open_without_links(root.as_fd(), non_empty(&at), flags, Mode::empty());
+            let directory = directory.map_err(|e| self.failed(&at, e))?;
             let listing = Dir::read_from(&directory).map_err(|e| self.failed(&at, e))?;
             for entry in listing {
                 let entry = entry.map_err(|e| self.failed(&at, e))?;
@@ -84,10 +87,7 @@ impl Step<'_> {
                 }
                 let kind = FileType::from_raw_mode(stat.st_mode);
                 let fd = match kind {
-                    FileType::Directory => {
-                        Some(openat(&directory, name, flags, Mode::empty()).map_err(failed)?)
-                    }
-                    FileType::RegularFile => {
+                    FileType::Directory | FileType::RegularFile => {
                         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                         Some(openat(&directory, name, flags, Mode::empty()).map_err(failed)?)
                     }
@@ -99,10 +99,8 @@ impl Step<'_> {
                 if stat.st_nlink > 1 && kind != FileType::Directory {
                     linked.entry(stat.st_ino).or_default().push(below.clone());
                 }
-                if kind == FileType::Directory
-                    && let Some(fd) = fd
-                {
-                    todo.push((fd, below));
+                if kind == FileType::Directory {
+                    todo.push(below);
                 }
             }
         }
