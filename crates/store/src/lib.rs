@@ -9,7 +9,7 @@
 //! ROOT/blobs/sha256/HEX           a blob
 //! ROOT/snapshots/HEX/{fs/,owners} a layer unpacked; HEX is of its ChainID
 //! ROOT/containers/ID/             fs/ and work/ (writable layer), lock, and the engine's files
-//! ROOT/contexts/HEX               stat caches of build contexts
+//! ROOT/contexts/{HEX,mount-HEX/}  stat caches of build contexts, cache mounts
 //! ROOT/leases/LEASE               locked by a live process
 //! ROOT/work/LEASE.N/{fs/,work/}   a snapshot being made under that lease
 //! ROOT/tmp/LEASE.N                a blob or container being made, or a tree being removed, under that lease

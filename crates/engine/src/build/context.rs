@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use dockerfile::ignore::Patterns;
 use dockerfile::render;
-use oci::Digest;
 use snapshot::{Limits, Mtime, Owner, UnpackOptions};
 use solver::context::Context;
 use store::{PendingSnapshot, Store};
@@ -221,6 +220,6 @@ impl solver::Secrets for GivenSecrets<'_> {
     }
 
     fn cache_dir(&self, id: &str) -> PathBuf {
-        self.store.root().join("cache-mounts").join(Digest::sha256(id.as_bytes()).hex())
+        self.store.cache_mount_dir(id)
     }
 }
