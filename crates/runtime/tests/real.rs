@@ -1,6 +1,6 @@
 //! Real namespaces, mounts and containers, each case in a process of its own, as the user it names: root, an ordinary
-//! user with subordinate ids (`tester`), one without, and root confined to one id. Cases that need root, or the user
-//! `tester` with a line in /etc/subuid, say so and pass where there is none.
+//! user with subordinate ids (`strake-test`), one without, and root confined to one id. Cases that need root, or the user
+//! `strake-test` with a line in /etc/subuid, say so and pass where there is none.
 //!
 //! The process must be single-threaded to enter namespaces, which the usual test harness is not: hence this `main`,
 //! which speaks as much of its language as `cargo test` and nextest need.
@@ -125,7 +125,7 @@ fn run(title: &str, who: Who) -> bool {
                 command.uid(uid).gid(uid).env("HOME", "/tmp").current_dir("/");
             }
             None => {
-                println!("skipped: {title} needs a user `tester` with a range in /etc/subuid");
+                println!("skipped: {title} needs a user `strake-test` with a range in /etc/subuid");
                 return true;
             }
         },
@@ -173,9 +173,9 @@ fn mounts() -> String {
 
 fn tester() -> Option<u32> {
     let ranges = std::fs::read_to_string("/etc/subuid").ok()?;
-    if !ranges.lines().any(|line| line.starts_with("tester:")) {
+    if !ranges.lines().any(|line| line.starts_with("strake-test:")) {
         return None;
     }
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    passwd.lines().find_map(|line| line.strip_prefix("tester:")?.split(':').nth(1)?.parse().ok())
+    passwd.lines().find_map(|line| line.strip_prefix("strake-test:")?.split(':').nth(1)?.parse().ok())
 }

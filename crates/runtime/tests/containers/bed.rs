@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub(crate) const TESTER: &str = "tester";
+pub(crate) const TESTER: &str = "strake-test";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ModeName {
@@ -64,7 +64,7 @@ pub(crate) fn ensure_tester() {
     }
     for file in ["/etc/subuid", "/etc/subgid"] {
         let text = fs::read_to_string(file).unwrap_or_default();
-        if !text.lines().any(|l| l.starts_with("tester:")) {
+        if !text.lines().any(|l| l.starts_with("strake-test:")) {
             fs::write(file, format!("{text}{TESTER}:200000:65536\n")).expect("write a range of ids");
         }
     }
