@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode as Bits};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind_recursive,
 };
-use rustix::mount::{move_mount, open_tree};
+use rustix::mount::{UnmountFlags, move_mount, open_tree, unmount};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -63,7 +63,7 @@ fn drive(job: &mut Job<'_>, runtime: &Path) -> Result<Infallible, Failure> {
     container::die_with(job.supervisor)?;
     syscalls::default_signals();
     let _ = rustix::process::setsid();
-    rustix::process::umask(Bits::from_raw_mode(0o022));
+    rustix::process::umask(Bits::empty());
     let runtime = Runtime::find(runtime, job.mode)?;
     if job.record_owners {
         job.report.warning("owners given to files are not recorded under an external runtime".into());
@@ -72,6 +72,7 @@ fn drive(job: &mut Job<'_>, runtime: &Path) -> Result<Infallible, Failure> {
         job.report.warning("no init was added: that takes the embedded runtime".into());
     }
     let tree = prepare(job.mode, job.spec, job.rootfs, job.sources)?;
+    rustix::process::umask(Bits::from_raw_mode(0o022));
     let bundle = Bundle::make(&tree, &runtime.path)?;
     let spec = bundle.adapt(job, &tree)?;
     let config = serde_json::to_vec(&spec).map_err(|e| Error::Spec(e.to_string()))?;
@@ -105,6 +106,9 @@ fn drive(job: &mut Job<'_>, runtime: &Path) -> Result<Infallible, Failure> {
         let _ = terminal::resize(master.as_fd(), size.0, size.1);
         job.report.terminal(master)?;
     }
+    // From the moment it runs, none is to be missed: they wait for `serve_as_init`. (Not earlier: what the runtime has
+    // blocked when it creates the container, the container has too.)
+    syscalls::block_all_signals().doing(|| "blocking signals")?;
     let mut start = runtime.command(&bundle);
     start.arg("start").arg(job.id).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     runtime.run(start, &bundle, &spec)?;
@@ -196,6 +200,8 @@ fn exit_code(message: &str) -> i32 {
 /// A directory for one container: the bundle, and whatever else the runtime needs a path for.
 struct Bundle {
     top: PathBuf,
+    /// Where the sources of bind mounts are to be found, in the order of the mounts.
+    sources: Vec<PathBuf>,
 }
 
 impl Bundle {
@@ -206,12 +212,21 @@ impl Bundle {
         let doing = || format!("preparing a bundle over {cover}");
         let tmpfs = container::tmpfs(&[("mode", "0755")])?;
         move_mount(&tmpfs, c"", CWD, cover, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(doing)?;
-        let bundle = Bundle { top: Path::new(cover).join("bundle") };
+        let mut bundle = Bundle { top: Path::new(cover).join("bundle"), sources: Vec::new() };
         for name in ["", "rootfs", "state", "sources"] {
             fs::create_dir(bundle.path(name)).doing(doing)?;
         }
         let root = bundle.path("rootfs");
         move_mount(&tree.root, c"", CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(doing)?;
+        for bind in tree.targets.binds.iter().flatten() {
+            bundle
+                .sources
+                .push(attach(bind, &bundle.path("sources").join(bundle.sources.len().to_string()))?);
+        }
+        // Our working directory, the supervisor's tmpfs, lies over "/": a runtime that puts the old root aside would
+        // take it for that, and leave the host's root where the container reaches it.
+        unmount(c".", UnmountFlags::DETACH).doing(doing)?;
+        rustix::process::chdir(c"/").doing(doing)?;
         // The runtime looks itself and its children up there.
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount("proc", "/proc", "proc", flags, None).map_err(|errno| Error::Unsupported {
@@ -234,10 +249,9 @@ impl Bundle {
         spec.root = Some(Root { path: "rootfs".into(), readonly: job.rootfs.read_only });
         spec.process.terminal = matches!(job.streams, Streams::Terminal { .. });
         container::restrict(&mut spec.process);
-        for (n, bind) in tree.targets.binds.iter().enumerate() {
-            if let Some(bind) = bind {
-                spec.mounts[n].source = Some(self.attach(n, bind)?);
-            }
+        let binds = spec.mounts.iter_mut().zip(&tree.targets.binds).filter(|(_, bind)| bind.is_some());
+        for ((mount, _), source) in binds.zip(&self.sources) {
+            mount.source = Some(source.clone());
         }
         if job.mode == Mode::Root {
             spec.linux.cgroups_path = Some(format!("/{}", cgroup_name(job.id)));
@@ -253,21 +267,19 @@ impl Bundle {
         }
         Ok(spec)
     }
+}
 
-    /// Gives the source of a bind mount a path.
-    fn attach(&self, n: usize, bind: &container::Bind) -> Result<PathBuf, Error> {
-        let path = self.path("sources").join(n.to_string());
-        let doing = || format!("preparing the mount source {}", path.display());
-        if bind.is_directory { fs::create_dir(&path) } else { fs::File::create(&path).map(drop) }
-            .doing(doing)?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
-        let copy = open_tree(&bind.source, c"", flags).doing(doing)?;
-        move_mount(&copy, c"", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(doing)?;
-        Ok(path)
-    }
+/// Gives the source of a bind mount a path.
+fn attach(bind: &container::Bind, path: &Path) -> Result<PathBuf, Error> {
+    let doing = || format!("preparing the mount source {}", path.display());
+    if bind.is_directory { fs::create_dir(path) } else { fs::File::create(path).map(drop) }.doing(doing)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let copy = open_tree(&bind.source, c"", flags).doing(doing)?;
+    move_mount(&copy, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(doing)?;
+    Ok(path.to_owned())
 }
 
 /// crun refuses hybrid trees (v1 hierarchies, and the v2 one at `unified`), even when told to leave cgroups alone. It

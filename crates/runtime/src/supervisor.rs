@@ -173,7 +173,14 @@ impl Supervisor {
             }
             return Err(gone(error));
         }
-        Ok(Running { socket: Arc::new(ours), terminal: None, resizable: None, started: false, pid: 0, exit: None })
+        Ok(Running {
+            socket: Arc::new(ours),
+            terminal: None,
+            resizable: None,
+            started: false,
+            pid: 0,
+            exit: None,
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! supervisor's tmpfs; in a user namespace the host's are taken.
 
 use super::Report;
-use super::mounts::open_target;
+use super::mounts::{Point, open_target};
 use super::staging::{DEFAULT_DEVICES, Staging};
 use crate::Error;
 use crate::error::Context;
@@ -110,7 +110,7 @@ impl Devices<'_> {
                 Err(errno) => return Err(Error::io(doing(), errno)),
             }
         };
-        let target = open_target(dev, inside, false).doing(doing)?;
+        let target = open_target(dev, inside, Point::File).doing(doing)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&node, c"", &target, c"", flags).doing(doing)?;
         // The mount keeps the node; its name in the tmpfs, which other containers share, is no longer needed.
@@ -156,7 +156,7 @@ fn host_node(kind: FileType, device: &Device) -> Result<OwnedFd, Errno> {
 pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<(), Error> {
     let doing = || "binding /dev/console";
     let node = open_tree(terminal, c"", tree_flags() | OpenTreeFlags::AT_EMPTY_PATH).doing(doing)?;
-    let target = open_target(root, Path::new("/dev/console"), false).doing(doing)?;
+    let target = open_target(root, Path::new("/dev/console"), Point::File).doing(doing)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&node, c"", target.as_fd(), c"", flags).doing(doing)
 }

@@ -39,22 +39,44 @@ pub(crate) struct Bind {
 pub(crate) struct Targets {
     /// Per mount of the spec: its source, if it is a bind.
     pub binds: Vec<Option<Bind>>,
-    /// Mount points in the root itself (not below another mount), and whether each is a directory.
-    pub points: Vec<(PathBuf, bool)>,
+    /// Mount points in the root itself (not below another mount).
+    pub points: Vec<(PathBuf, Point)>,
+}
+
+/// What a mount point that is missing is made as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    File,
+    /// With these permissions.
+    Directory(u32),
+}
+
+impl Point {
+    fn of(mount: &Mount, bind: Option<&Bind>) -> Result<Point, Error> {
+        if bind.is_some_and(|bind| !bind.is_directory) {
+            return Ok(Point::File);
+        }
+        // runc, and so Docker, gives a tmpfs the permissions of the directory it is mounted on.
+        Ok(Point::Directory(if mount.kind == "tmpfs" && bind.is_none() {
+            let options = options::parse(mount)?;
+            options.value("mode").and_then(|m| u32::from_str_radix(m, 8).ok()).unwrap_or(0o1777)
+        } else {
+            0o755
+        }))
+    }
 }
 
 impl Targets {
     /// Opens the sources of `spec`'s binds and lists its mount points.
     pub(crate) fn open(spec: &Spec, sources: &[Source]) -> Result<Targets, Error> {
         let mut binds = Vec::new();
-        let mut points: Vec<(PathBuf, bool)> = Vec::new();
+        let mut points: Vec<(PathBuf, Point)> = Vec::new();
         for mount in &spec.mounts {
             let bind = mount.is_bind().then(|| Bind::open(mount, sources)).transpose()?;
             let destination = normalize(&mount.destination)?;
             // Below a file there can be nothing: only directories cover.
-            if !points.iter().any(|(above, directory)| *directory && destination.starts_with(above)) {
-                let is_directory = bind.as_ref().is_none_or(|b| b.is_directory);
-                points.push((destination, is_directory));
+            if !points.iter().any(|(above, point)| *point != Point::File && destination.starts_with(above)) {
+                points.push((destination, Point::of(mount, bind.as_ref())?));
             }
             binds.push(bind);
         }
@@ -136,17 +158,24 @@ pub(super) fn mount_all(
             options.set |= libc::MOUNT_ATTR_NODEV;
         }
         let destination = normalize(&mount.destination)?;
-        let is_directory = bind.as_ref().is_none_or(|b| b.is_directory);
+        let point = Point::of(mount, bind.as_ref())?;
         let doing = || format!("mounting {} on {}", describe(mount), destination.display());
         let made = match bind {
             Some(bind) => Some(bind_mount(bind.source.as_fd(), &options).doing(doing)?),
-            None => file_system(mode, mount, &options, report).doing(doing)?,
+            None => {
+                if mount.kind == "tmpfs" && options.value("mode").is_none() {
+                    let target = open_target(root, &destination, point).doing(doing)?;
+                    let mode = rustix::fs::fstat(&target).doing(doing)?.st_mode & 0o7777;
+                    options.data.push(("mode".into(), Some(format!("{mode:o}"))));
+                }
+                file_system(mode, mount, &options, report).doing(doing)?
+            }
         };
         let Some(made) = made else { continue };
         let target = match mount.kind.as_str() {
             // Everything else trusts these two to be what they seem.
             "proc" | "sysfs" => beneath::open_without_links(root, &destination, OFlags::PATH, Bits::empty()),
-            _ => open_target(root, &destination, is_directory),
+            _ => open_target(root, &destination, point),
         }
         .doing(|| format!("opening the mount point {}", destination.display()))?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -273,18 +302,17 @@ fn bind_mount(source: BorrowedFd<'_>, options: &Options) -> io::Result<OwnedFd> 
 }
 
 /// Opens the mount point `path` in `root`, making what is missing of it.
-pub(super) fn open_target(root: BorrowedFd<'_>, path: &Path, is_directory: bool) -> io::Result<OwnedFd> {
+pub(super) fn open_target(root: BorrowedFd<'_>, path: &Path, point: Point) -> io::Result<OwnedFd> {
     match beneath::open_in_root(root, path, OFlags::PATH, Bits::empty()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         done => return done,
     }
     let path = resolve_missing(root, path)?;
-    let directory = Bits::from_raw_mode(0o755);
-    if is_directory {
-        return beneath::mkdir_all(root, &path, directory, |_, _| Ok(()));
-    }
     let parent = path.parent().ok_or(Errno::INVAL)?;
-    beneath::mkdir_all(root, parent, directory, |_, _| Ok(()))?;
+    beneath::mkdir_all(root, parent, Bits::from_raw_mode(0o755), |_, _| Ok(()))?;
+    if let Point::Directory(mode) = point {
+        return beneath::mkdir_all(root, &path, Bits::from_raw_mode(mode), |_, _| Ok(()));
+    }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW;
     beneath::open_in_root(root, &path, flags, Bits::from_raw_mode(0o644))?;
     beneath::open_in_root(root, &path, OFlags::PATH, Bits::empty())

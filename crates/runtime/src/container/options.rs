@@ -122,6 +122,13 @@ pub(crate) fn parse(mount: &Mount) -> Result<Options, Error> {
     Ok(options)
 }
 
+impl Options {
+    /// The file system's option `key`, if given a value.
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        self.data.iter().rev().find(|(k, _)| k == key)?.1.as_deref()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,6 +37,8 @@ pub(crate) fn run_under_init(foreground: bool, exec: impl FnOnce() -> Failure) -
 pub(crate) fn serve_as_init(child: Pid) -> ! {
     // The descriptor whose end tells the supervisor of the exec, and whatever else, must not stay open here.
     syscalls::close_from(3);
+    // Else its name is that of the descriptor it was run from.
+    let _ = rustix::thread::set_name(c"strake-init");
     if syscalls::block_all_signals().is_err() {
         exit_now(125);
     }

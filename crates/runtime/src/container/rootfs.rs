@@ -3,7 +3,7 @@
 //! Every mount point that the spec names is put into a layer below all others first (a tmpfs that dies with the mount
 //! namespace), so that neither the image nor the container's upper layer needs to have it, and none is left there.
 
-use super::mounts::{Targets, resolve_missing};
+use super::mounts::{Point, Targets, open_target, resolve_missing};
 use super::staging::{Staging, tmpfs};
 use super::{RootFs, Source};
 use crate::error::Context;
@@ -12,8 +12,10 @@ use crate::overlay::{Overlay, Upper, mount_overlay};
 use crate::spec::Spec;
 use crate::sys::{MountAttr, mount_setattr};
 use crate::{Error, beneath, capability};
-use rustix::fs::{CWD, Mode as Bits, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags, StatxFlags, statx};
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -76,8 +78,8 @@ struct Skeleton {
 }
 
 impl Skeleton {
-    /// Adds mount points; those that cannot be made (one a file where another is a directory) are left to fail later.
-    fn add(&mut self, points: &[(PathBuf, bool)]) -> Result<(), Error> {
+    /// Adds mount points.
+    fn add(&mut self, points: &[(PathBuf, Point)]) -> Result<(), Error> {
         if points.is_empty() {
             return Ok(());
         }
@@ -88,8 +90,8 @@ impl Skeleton {
             self.extra = Some(extra);
         }
         if let Some(extra) = &self.extra {
-            for (path, is_directory) in points {
-                super::mounts::open_target(extra.as_fd(), path, *is_directory)
+            for (path, point) in points {
+                open_target(extra.as_fd(), path, *point)
                     .doing(|| format!("preparing the mount point {}", path.display()))?;
             }
         }
@@ -98,14 +100,14 @@ impl Skeleton {
 }
 
 /// The mount points that do not exist in `root`, as they would be reached.
-fn dangling(root: BorrowedFd<'_>, points: &[(PathBuf, bool)]) -> Result<Vec<(PathBuf, bool)>, Error> {
+fn dangling(root: BorrowedFd<'_>, points: &[(PathBuf, Point)]) -> Result<Vec<(PathBuf, Point)>, Error> {
     let mut missing = Vec::new();
-    for (path, is_directory) in points {
+    for (path, point) in points {
         let found = beneath::open_in_root(root, path, OFlags::PATH, Bits::empty());
         if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             let reached = resolve_missing(root, path)
                 .doing(|| format!("looking for the mount point {}", path.display()))?;
-            missing.push((reached, *is_directory));
+            missing.push((reached, *point));
         }
     }
     Ok(missing)
@@ -124,6 +126,10 @@ pub(super) fn enter(tree: &Tree, read_only: bool, propagation: Option<&str>) -> 
     unmount(c".", UnmountFlags::DETACH).doing(doing)?;
     unmount(c".", UnmountFlags::DETACH).doing(doing)?;
     rustix::process::chdir(c"/").doing(doing)?;
+    // One mount too many or too few there and "/.." would be the host's.
+    if mount_id(c"/..").doing(doing)? != mount_id(c"/").doing(doing)? {
+        return Err(Error::Container("the host's root is still in reach (a bug)".into()));
+    }
     let propagation = match propagation {
         None | Some("private" | "rprivate" | "") => return Ok(()),
         Some("shared" | "rshared") => libc::MS_SHARED,
@@ -132,4 +138,8 @@ pub(super) fn enter(tree: &Tree, read_only: bool, propagation: Option<&str>) -> 
         Some(other) => return Err(Error::Spec(format!("unknown rootfsPropagation \"{other}\""))),
     };
     mount_setattr(&tree.root, false, &MountAttr { propagation, ..MountAttr::default() }).doing(doing)
+}
+
+fn mount_id(path: &CStr) -> Result<u64, Errno> {
+    Ok(statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?.stx_mnt_id)
 }

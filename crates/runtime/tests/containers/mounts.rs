@@ -218,10 +218,13 @@ fn owners_are_recorded(bed: &Bed) {
 }
 
 fn host_mounts_are_gone(bed: &Bed) {
-    let output = bed.sh("cut -d' ' -f2 /proc/mounts").ok();
+    let output = bed.sh("cut -d' ' -f2 /proc/mounts; stat -c '%d %i' / /.. >&2").ok();
     let ours = ["/", "/proc", "/dev", "/sys"];
     for line in output.stdout.lines() {
         let inside = ours.contains(&line) || ["/proc/", "/dev/", "/sys/"].iter().any(|p| line.starts_with(p));
         assert!(inside, "{line}");
     }
+    // A root of the host that was left on top of the container's would be found by climbing.
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    assert_eq!(lines[0], lines[1]);
 }
