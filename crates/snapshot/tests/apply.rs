@@ -246,6 +246,9 @@ fn later_entries_replace_earlier_ones() {
     assert!(fs.join("l/in").exists() && !fs.join("e/in").exists());
     assert_eq!(std::fs::read_link(fs.join("m")).unwrap().to_str(), Some("a"));
     assert!(applied.stat.inodes >= 7);
+    let (_layers, _, applied) =
+        apply_one(&tar(&[file("a", "12345"), file("a", "1"), file(".wh.b", ""), file("b", "22")])).unwrap();
+    assert_eq!((applied.stat.inodes, applied.stat.usage), (2, 3));
 }
 
 #[test]

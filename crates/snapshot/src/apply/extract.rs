@@ -246,8 +246,12 @@ impl<'t, 'a> Extractor<'t, 'a> {
     ) -> Result<T, Error> {
         match make(dir) {
             Err(Errno::EXIST) => {
-                if self.tree.remove(dir, name)? == Was::File {
+                let gone = stat_child(dir, name).map_err(|e| at(&Tree::path_in(dir, name), e))?;
+                if self.tree.remove(dir, name)? == Was::File && gone.st_nlink == 1 && !is_whiteout(&gone) {
                     self.totals.inodes = self.totals.inodes.saturating_sub(1);
+                    if FileType::from_raw_mode(gone.st_mode) == FileType::RegularFile {
+                        self.totals.usage = self.totals.usage.saturating_sub(gone.st_size as u64);
+                    }
                 }
                 make(dir)
             }
