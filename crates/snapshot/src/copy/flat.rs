@@ -2,6 +2,7 @@
 //! `a` comes before `a.b`, and that before `a/c`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::attributes::Xattrs;
@@ -17,6 +18,9 @@ pub(super) struct Flat<'p> {
     pub dirs: Vec<FlatDir<'p>>,
     /// What the tar has an entry for.
     pub items: Vec<Item<'p>>,
+    /// The items in portions, each for one worker: those of one directory belong together, for two that create files
+    /// in the same one wait for each other.
+    pub portions: Vec<Range<usize>>,
     /// Whether something is in the layer already whose content was not seen.
     pub written: bool,
 }
@@ -43,13 +47,46 @@ pub(super) enum What<'p> {
     Link(&'p Leaf, usize),
 }
 
+/// A portion has no more items than this.
+const MOST: usize = 128;
+/// Nor more bytes than this, but for its last item: what is ahead of its turn in the tar is held in memory.
+const BYTES: u64 = 2 << 20;
+/// With fewer, it goes on into the next directory.
+const FEW: usize = 16;
+
+impl What<'_> {
+    /// Bytes of content.
+    fn len(&self) -> u64 {
+        match self {
+            What::Leaf(Leaf { kind: LeafKind::Copied(from), .. }) => from.stat.size,
+            What::Leaf(Leaf { kind: LeafKind::Made(data), .. }) => data.len() as u64,
+            _ => 0,
+        }
+    }
+}
+
 impl<'p> Flat<'p> {
     pub fn of(plan: &'p Plan<'_>) -> Flat<'p> {
         let root = FlatDir { path: Vec::new(), parent: 0, dir: &plan.root, made: OnceLock::new() };
-        let mut flat = Flat { dirs: vec![root], items: Vec::new(), written: false };
+        let mut flat = Flat { dirs: vec![root], items: Vec::new(), portions: Vec::new(), written: false };
         let mut groups = HashMap::new();
         flat.add(0, &mut groups);
+        flat.portion();
         flat
+    }
+
+    fn portion(&mut self) {
+        let (mut start, mut bytes) = (0, 0);
+        for at in 0..self.items.len() {
+            let count = at - start;
+            let other = at > 0 && self.items[at].parent != self.items[at - 1].parent;
+            if count >= MOST || bytes >= BYTES || (other && count >= FEW) {
+                self.portions.push(start..at);
+                (start, bytes) = (at, 0);
+            }
+            bytes += self.items[at].what.len();
+        }
+        self.portions.push(start..self.items.len());
     }
 
     fn add(&mut self, at: DirIndex, groups: &mut HashMap<u32, usize>) {
@@ -106,5 +143,9 @@ mod tests {
         sorted.sort();
         assert_eq!(paths, sorted);
         assert_eq!(paths.len(), files.len() + 7);
+        assert_eq!(
+            flat.portions.iter().cloned().flatten().collect::<Vec<_>>(),
+            (0..paths.len()).collect::<Vec<_>>()
+        );
     }
 }

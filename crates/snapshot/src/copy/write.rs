@@ -144,21 +144,21 @@ pub(super) struct Worker {
 impl Writer<'_> {
     fn work(&self) -> Vec<Read> {
         let mut worker = Worker::default();
-        loop {
-            let at = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = self.flat.items.get(at) else { break };
-            match self.item(&mut worker, at, item) {
-                Ok(()) => continue,
-                Err(Halt::Stopped) => {}
-                Err(Halt::Failed(error)) => {
-                    self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    self.next.store(self.flat.items.len(), Ordering::Relaxed);
-                    if let Some(tar) = &self.tar {
-                        tar.stop();
+        while let Some(portion) = self.flat.portions.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            for at in portion.clone() {
+                match self.item(&mut worker, at, &self.flat.items[at]) {
+                    Ok(()) => continue,
+                    Err(Halt::Stopped) => {}
+                    Err(Halt::Failed(error)) => {
+                        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        self.next.store(self.flat.portions.len(), Ordering::Relaxed);
+                        if let Some(tar) = &self.tar {
+                            tar.stop();
+                        }
                     }
                 }
+                return worker.read;
             }
-            return worker.read;
         }
         if let Some(tar) = &self.tar {
             tar.help();
