@@ -13,6 +13,7 @@ use runtime::{Container, RootFs, Source, Stdio};
 use snapshot::DiffOptions;
 use store::PendingSnapshot;
 
+use crate::account::find_user_in;
 use crate::error::Failure;
 use crate::mounts;
 use crate::output::{self, Stream, Tail};
@@ -43,11 +44,13 @@ pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
     unpack(session.store, &step.base.layers)?;
     let lowers = session.store.lowers(&step.base.layers)?;
     let pending = session.store.begin_snapshot()?;
-    let view = snapshot::View::open(&lowers)?;
-    let user = find_user(&view, &exec.user)?;
-    drop(view);
+    let user = find_user_in(&lowers, &exec.user)?;
     let mut sources = Vec::new();
-    let spec = spec(step, exec, &user, &pending, &mut sources)?;
+    let mut spec = spec(step, exec, &user, &pending, &mut sources)?;
+    if session.mode == runtime::Mode::SingleId {
+        let files = session.scratch()?.join(container_id(&pending));
+        spec.mounts.extend(single_id_files(&snapshot::View::open(&lowers)?, &files)?);
+    }
     let container = Container {
         id: container_id(&pending),
         spec,
@@ -66,7 +69,8 @@ pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
         return Err(exit.failure);
     }
     if session.mode == runtime::Mode::SingleId {
-        snapshot::owners::settle(pending.fs(), &container.rootfs.lowers, &exit.owners)?;
+        let owner = snapshot::Owner { uid: user.uid, gid: user.gid };
+        snapshot::owners::settle(pending.fs(), &container.rootfs.lowers, &exit.owners, owner)?;
     }
     snapshot::normalize(pending.fs(), session.epoch)?;
     let stat = snapshot::diff(pending.fs(), io::sink(), &DiffOptions::default())?;
@@ -118,6 +122,9 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
     })?;
     if session.is_interrupted() {
         return Err(Failure::Interrupted);
+    }
+    for warning in &exit.warnings {
+        emit(Stream::Stderr, format!("WARNING: {warning}\n").as_bytes());
     }
     let command = exec.args.join(" ");
     let failure = match exit.error {
@@ -180,6 +187,20 @@ pub fn bind_file(path: &Path, content: &[u8], mode: u32, target: &str) -> Result
     fs::write(path, content).map_err(Failure::io("write", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Failure::io("chmod", path))?;
     Ok(spec::Mount::bind(path, target, true))
+}
+
+/// What a container needs bound where only one id is mapped, written to `files` (a directory on the host): apt's
+/// settings not to download as another user, if the image that `view` shows has apt. It checks that it became one, so
+/// that pretending does not do.
+pub fn single_id_files(view: &snapshot::View, files: &Path) -> Result<Vec<spec::Mount>, Failure> {
+    const SETTINGS: &str = "etc/apt/apt.conf.d";
+    if view.stat(SETTINGS.as_bytes())?.is_none_or(|stat| stat.st_mode & 0o170_000 != 0o040_000) {
+        return Ok(Vec::new());
+    }
+    // The last file that sets it wins, and an image may have one that names a user.
+    let target = format!("/{SETTINGS}/99strake-single-id");
+    let text = b"APT::Sandbox::User \"root\";\n";
+    Ok(vec![bind_file(&files.join("apt.conf"), text, 0o644, &target)?])
 }
 
 /// `/etc/hosts` of a container.

@@ -9,6 +9,7 @@
 //! [`Observer`], and images come pinned by their layers.
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod context;
 mod copy;
 mod error;
@@ -24,8 +25,9 @@ mod step;
 mod unpack;
 pub mod user;
 
+pub use account::find_user_in;
 pub use error::{Error, Failure};
-pub use exec::{bind_file, find_user, hosts_file};
+pub use exec::{bind_file, find_user, hosts_file, single_id_files};
 pub use merge::clone_layer;
 pub use output::Stream;
 pub use schedule::solve;
