@@ -1,7 +1,7 @@
 //! Layers and a config become an image with names.
 
 use dockerfile::lower::Lowered;
-use oci::{ChainId, DiffId, Digest, Document, ImageConfig, ImageId, annotation};
+use oci::{ChainId, DiffId, Document, ImageConfig, ImageId, annotation};
 use store::{Base, ImageMeta};
 
 use crate::build::request::BuildRequest;
@@ -15,7 +15,7 @@ pub(crate) fn export(
     lowered: &Lowered,
     layers: Vec<DiffId>,
     say: &dyn Fn(&str),
-) -> Result<(ImageId, Option<(String, Option<Digest>)>)> {
+) -> Result<(ImageId, Option<Base>)> {
     let mut config = lowered.config.clone();
     config.rootfs.diff_ids = layers;
     if lowered.source_date_epoch.is_none() {
@@ -40,7 +40,7 @@ pub(crate) fn export(
         engine.store.set_reference(reference, &image)?;
         say(&format!("naming to {reference} done"));
     }
-    Ok((image, base.map(|b| (b.name.to_string(), b.digest))))
+    Ok((image, meta.base))
 }
 
 /// Stands for the time of a history entry of this build until it is known.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oci::{Digest, ImageId, Platform, Reference};
+use oci::{ImageId, Platform, Reference};
 
 /// What `build` is asked to do. Paths are on the host.
 #[derive(Debug, Clone)]
@@ -90,8 +90,8 @@ pub struct BuildResult {
     pub image: ImageId,
     /// The names it got.
     pub references: Vec<Reference>,
-    /// Digest of the manifest of its base image, where known.
-    pub base: Option<(String, Option<Digest>)>,
+    /// The image it was built on; `None` for `scratch`.
+    pub base: Option<store::Base>,
     /// How many steps an earlier result stood for, and how many were run.
     pub cached: usize,
     /// How many steps were run.
