@@ -247,8 +247,16 @@ fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
     }
     // Loading a filter takes no_new_privs or a capability that is about to go; what follows is allowed by any sane one.
     if job.record_owners {
-        let listener = crate::owners::listen().doing(|| "loading the owner-recording seccomp filter")?;
-        job.report.listener(listener)?;
+        match crate::owners::listen() {
+            Ok(listener) => job.report.listener(listener)?,
+            // Of all filters over a process only one may have a listener.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => job.report.warning(
+                "owners cannot be recorded, and chown fails: a seccomp filter around strake has a listener already \
+                 (as in a container that strake runs with a single id)"
+                    .into(),
+            ),
+            failed => drop(failed.doing(|| "loading the owner-recording seccomp filter")?),
+        }
     }
     if let Some(filter) = job.filter {
         filter.load().doing(|| "loading the seccomp filter")?;

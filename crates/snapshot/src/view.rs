@@ -4,7 +4,6 @@
 //! absolute or not, resolved with the image's root as `/`: no link leads out. Owners that a layer could not hold are
 //! read from the layers' sidecars.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, makedev};
 use rustix::io::Errno;
 
 use crate::error::{Doing as _, Error};
-use crate::owners::{Owners, Record, TimeAndSize};
+use crate::owners::{Owners, Record};
 use crate::xattrs::{self, Xattrs};
 use crate::{Entry, Kind, Mtime, Owner, path};
 
@@ -263,24 +262,6 @@ impl View {
             }
         }
         Ok(merged)
-    }
-
-    /// All that the sidecars say of regular files, by time and size; `None` where they contradict each other.
-    pub(crate) fn records_by_time(&self) -> Result<HashMap<TimeAndSize, Option<Record>>, Error> {
-        let mut records: HashMap<_, Option<Record>> = HashMap::new();
-        for (layer, owners) in self.sidecars()? {
-            for (path, record) in &owners.0 {
-                // What is no longer there, or never was, says nothing.
-                let Ok(stat) = beneath::lstat(layer.as_fd(), path.as_slice()) else { continue };
-                if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-                    let known = records.entry(TimeAndSize::of(&stat)).or_insert(Some(*record));
-                    if known.is_some_and(|known| known.owner != record.owner || known.kind != record.kind) {
-                        *known = None;
-                    }
-                }
-            }
-        }
-        Ok(records)
     }
 
     pub(crate) fn has_sidecars(&self) -> Result<bool, Error> {

@@ -242,7 +242,7 @@ fn wide_and_deep_trees_need_few_descriptors() {
     snapshot::tree_digest(&again, snapshot::Depth::Content).unwrap();
     if is_root() {
         assert!(diff_bytes(&again) == bytes);
-        snapshot::owners::settle(&fs, &copies.stack, &[]).unwrap();
+        snapshot::owners::settle(&fs, &copies.stack, &[], snapshot::Owner::ROOT).unwrap();
     }
     rustix::process::setrlimit(rustix::process::Resource::Nofile, limits).unwrap();
 }

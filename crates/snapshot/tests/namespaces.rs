@@ -192,7 +192,7 @@ fn a_step_of_any_user(mode: Mode) {
     step(&mount);
     drop(mount);
     if mode == Mode::SingleId {
-        snapshot::owners::settle(&fs, &layers.stack, &[]).unwrap();
+        snapshot::owners::settle(&fs, &layers.stack, &[], snapshot::Owner::ROOT).unwrap();
     }
     snapshot::normalize(&fs, Some(1000)).unwrap();
     let notes = [&b"user.overlay.origin"[..], b"user.overlay.impure", b"user.overlay.uuid"];

@@ -105,35 +105,14 @@ fn begin(
     container.state.started = Some(jiff::Timestamp::now().to_string());
     container.record.auto_remove = container.state.run.auto_remove;
     container.save(engine)?;
-    let earlier = if single { snapshot::owners::Owners::of_layer(&fs)? } else { Default::default() };
     let attended = Attended { engine, receiver, log: log.map(Mutex::new) };
     let exit = attended.run(container, &supervisor, &asked, io)?;
     if single {
-        settle(&fs, &lowers, &exit.owners, earlier)?;
+        let user = &asked.spec.process.user;
+        let user = snapshot::Owner { uid: user.uid, gid: user.gid };
+        snapshot::owners::settle(&fs, &lowers, &exit.owners, user)?;
     }
     Ok(Ended { code: exit.code, error: exit.error, warnings: exit.warnings })
-}
-
-/// Writes down whose the files of the writable layer are. What an earlier run gave away stays given.
-fn settle(
-    upper: &Path,
-    lowers: &[PathBuf],
-    asked: &[runtime::owners::OwnerRecord],
-    earlier: snapshot::owners::Owners,
-) -> Result<()> {
-    let mut owners = snapshot::owners::settle(upper, lowers, asked)?;
-    let before = owners.0.len();
-    for (path, record) in earlier.0 {
-        use std::os::unix::ffi::OsStrExt;
-        let there = upper.join(std::ffi::OsStr::from_bytes(&path)).symlink_metadata().is_ok();
-        if there {
-            owners.0.entry(path).or_insert(record);
-        }
-    }
-    if owners.0.len() != before {
-        owners.save(upper)?;
-    }
-    Ok(())
 }
 
 /// What a running container is served by.

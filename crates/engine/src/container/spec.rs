@@ -49,6 +49,11 @@ pub(super) fn of(engine: &Engine, container: &Container, dir: &Path, layers: &[P
     }
     volume::make(container, dir, layers)?;
     let mut mounts = files(engine, run, dir)?;
+    if runtime::mode() == Some(runtime::Mode::SingleId) {
+        let view = snapshot::View::open(layers)?;
+        let more = solver::single_id_files(&view, dir).map_err(|e| Error::internal(e.to_string()))?;
+        mounts.extend(more);
+    }
     for (number, mount) in run.mounts.iter().enumerate() {
         mounts.push(match &mount.kind {
             MountKind::Bind(source) => {

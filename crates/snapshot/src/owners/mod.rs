@@ -6,6 +6,7 @@
 //! any bytes but NUL. A path without a record belongs to 0:0 and is what the directory says it is.
 
 mod settle;
+mod twin;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,7 +14,6 @@ use std::path::Path;
 
 use crate::error::{Doing as _, Error};
 use crate::{Kind, Owner};
-pub(crate) use settle::TimeAndSize;
 pub use settle::settle;
 
 /// What one path is, where the directory cannot say.
@@ -119,6 +119,13 @@ fn parse_record(line: &[u8]) -> Option<(Vec<u8>, Record)> {
     let rdev = (major.parse().ok()?, minor.parse().ok()?);
     let path = fields.next().filter(|path| !path.is_empty())?.to_vec();
     Some((path, Record { owner: Owner { uid, gid }, mode, kind, rdev }))
+}
+
+/// When the sidecar of the layer directory `fs` was written, in seconds and nanoseconds; `None` without one.
+fn written(fs: &Path) -> Option<(i64, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let status = std::fs::metadata(sidecar(fs)).ok()?;
+    Some((status.mtime(), u32::try_from(status.mtime_nsec()).ok()?))
 }
 
 fn sidecar(fs: &Path) -> std::path::PathBuf {

@@ -76,7 +76,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let request = request(&args)?;
-    let engine = global.engine_in_namespace()?;
+    let engine = global.engine_for_containers()?;
     let interrupted = interrupt::watch()?;
     let plain = Plain::default();
     let quiet = args.quiet || args.progress == "quiet";

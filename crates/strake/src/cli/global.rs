@@ -60,6 +60,13 @@ impl Global {
 
     /// The store's directory, on the host: the option, `STRAKE_ROOT`, or the default of root or of the user.
     pub(crate) fn root(&self) -> Result<PathBuf, CliError> {
+        let root = self.root_as_given()?;
+        // The supervisor of containers and the paths in messages know no working directory of ours.
+        std::path::absolute(&root)
+            .map_err(|error| CliError::new(format!("the store's directory {}: {error}", root.display())))
+    }
+
+    fn root_as_given(&self) -> Result<PathBuf, CliError> {
         if let Some(root) = &self.root {
             return Ok(root.clone());
         }
@@ -92,6 +99,20 @@ impl Global {
         let swept = engine::check::sweep(&engine)?;
         for dropped in swept.dropped {
             self.event(Event::Warning(format!("dropped after an unclean end: {dropped}")));
+        }
+        Ok(engine)
+    }
+
+    /// As [`Global::engine_in_namespace`], for verbs that run containers. Says what cannot be kept where only one id
+    /// is mapped.
+    pub(crate) fn engine_for_containers(&self) -> Result<Engine, CliError> {
+        let engine = self.engine_in_namespace()?;
+        if let Some(why) = runtime::why_single() {
+            self.event(Event::Warning(format!(
+                "only one id is mapped: {why}. Files get the owners that images, ADD, COPY and chown give them, but \
+                 show as root's inside; processes of every USER run as one, so that permissions do not part them; there \
+                 are no devices"
+            )));
         }
         Ok(engine)
     }

@@ -38,7 +38,7 @@ fn run_at_all(args: &Args, global: &Global) -> Outcome {
     let request = given.request()?;
     given.warn(global);
     let cidfile = given.cidfile.as_deref().map(CidFile::new).transpose()?;
-    let engine = global.engine_in_namespace()?;
+    let engine = global.engine_for_containers()?;
     given.ensure_image(&engine)?;
     let made = |container: &Container| {
         if let Some(cidfile) = &cidfile {

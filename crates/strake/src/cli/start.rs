@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
         };
         return in_foreground(name, args.interactive, global);
     }
-    let engine = global.engine_in_namespace()?;
+    let engine = global.engine_for_containers()?;
     output::each(&args.containers, |name| {
         let container = Container::find(&engine, name)?;
         if !container.running
@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
 }
 
 fn in_foreground(name: &str, interactive: bool, global: &Global) -> Outcome {
-    let engine = global.engine_in_namespace()?;
+    let engine = global.engine_for_containers()?;
     let container = Container::find(&engine, name)?;
     if container.running {
         return Err(CliError::new(format!("container {name} is running already"))
