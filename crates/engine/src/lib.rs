@@ -27,6 +27,7 @@ pub mod logs;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod rename;
 pub mod rm;
 pub mod rmi;
 pub mod run;

@@ -40,6 +40,9 @@ pub fn ps(engine: &Engine, request: &PsRequest) -> Result<Vec<Container>> {
         code.parse::<i32>().map_err(|_| Error::invalid(format!("invalid filter 'exited={code}'")))?;
     }
     let mut containers = Container::all(engine)?;
+    // One that was to go when it ended, and whose process was killed: the next command that changes anything clears
+    // it away.
+    containers.retain(|c| c.running || !c.record.auto_remove);
     // As in Docker: asked for a state, those that do not run are meant too.
     let all = request.all || request.last.is_some() || !filters.get("status").is_empty();
     containers.retain(|c| all || c.running);

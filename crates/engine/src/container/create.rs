@@ -107,6 +107,11 @@ fn combine(request: &CreateRequest, image: &Config, id: &str) -> Result<RunConfi
         }
     }
     mount(&mut run, image)?;
+    // Said now, and not when it is started.
+    super::spec::capabilities(&run)?;
+    if !run.stop_signal.is_empty() {
+        crate::signal::number(&run.stop_signal)?;
+    }
     Ok(run)
 }
 

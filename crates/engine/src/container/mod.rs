@@ -63,6 +63,10 @@ impl Container {
 
     /// Writes the state back to the store.
     pub(crate) fn save(&mut self, engine: &Engine) -> Result<()> {
+        // It may have been renamed since it was read.
+        if let Ok(now) = engine.store.container(&self.record.id) {
+            self.record.name = now.name;
+        }
         self.record.state = serde_json::to_string(&self.state).expect("because all its keys are strings");
         Ok(engine.store.put_container(&self.record)?)
     }

@@ -8,7 +8,7 @@ use runtime::spec::{self, NamespaceKind, Rlimit, Spec};
 
 use super::state::{MountKind, NetworkMode, RunConfig, Ulimit};
 use super::{Container, volume};
-use crate::{Engine, Error, Kind, Result};
+use crate::{Engine, Error, Result};
 
 /// The spec for the container in `dir` (on the host), with its own volumes and files made. `layers`: its writable layer
 /// and those below, topmost first.
@@ -31,15 +31,14 @@ pub(super) fn of(engine: &Engine, container: &Container, dir: &Path, layers: &[P
     if run.privileged {
         spec.make_privileged();
     } else if !run.cap_add.is_empty() || !run.cap_drop.is_empty() {
-        let names = capability::adjust(capability::docker_default(), &run.cap_add, &run.cap_drop)
-            .map_err(|e| Error::new(Kind::Invalid, e.to_string()))?;
-        spec.set_capabilities(names);
+        spec.set_capabilities(capabilities(run)?);
     }
     if run.seccomp_unconfined {
         spec.linux.seccomp = None;
     }
     for (path, target) in &run.devices {
-        spec.add_device(Path::new(path), Some(Path::new(target)))?;
+        spec.add_device(Path::new(path), Some(Path::new(target)))
+            .map_err(|_| Error::not_found(format!("{path} is no device of the host")))?;
     }
     if let Some(size) = run.shm_size {
         for shm in spec.mounts.iter_mut().filter(|m| m.destination == Path::new("/dev/shm")) {
@@ -82,12 +81,25 @@ pub(super) fn of(engine: &Engine, container: &Container, dir: &Path, layers: &[P
     Ok(spec)
 }
 
+/// Docker's default set, as the container changes it.
+pub(super) fn capabilities(run: &RunConfig) -> Result<Vec<String>> {
+    capability::adjust(capability::docker_default(), &run.cap_add, &run.cap_drop).map_err(|error| match error
+    {
+        runtime::Error::Spec(text) => Error::invalid(text),
+        other => other.into(),
+    })
+}
+
 fn set_process(spec: &mut Spec, run: &RunConfig, layers: &[PathBuf]) -> Result<()> {
     // The container's own /etc/passwd counts: an earlier run may have added the user.
     let view = snapshot::View::open(layers)?;
     let invalid = |e: solver::Failure| Error::invalid(e.to_string());
     let user = solver::find_user(&view, &run.user).map_err(invalid)?;
+    // The user's own group too, so that giving it up by setgid leaves no access that it was to take away.
     let mut groups = user.groups;
+    if !groups.contains(&user.gid) {
+        groups.insert(0, user.gid);
+    }
     for group in &run.groups {
         let found = solver::find_user(&view, &format!("0:{group}")).map_err(invalid)?;
         if !groups.contains(&found.gid) {
@@ -158,14 +170,16 @@ fn resolv_conf(host: Vec<u8>, run: &RunConfig) -> Vec<u8> {
             text.push('\n');
         }
     }
-    for server in &dns.servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    for (kind, values) in [("search", search), ("options", &dns.options)] {
+    let mut line = |kind: &str, values: &[String]| {
         if !values.is_empty() {
             text.push_str(&format!("{kind} {}\n", values.join(" ")));
         }
+    };
+    line("search", search);
+    for server in &dns.servers {
+        line("nameserver", std::slice::from_ref(server));
     }
+    line("options", &dns.options);
     text.into_bytes()
 }
 

@@ -161,11 +161,10 @@ pub(crate) struct ContainerArgs {
     pub runtime: Option<String>,
     #[command(flatten)]
     discarded: Discarded,
-    /// The image
-    pub image: String,
-    /// Command and arguments, instead of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    /// The image, and the command to run in it instead of the image's own. What looks like an option after the image
+    /// is an argument of the command
+    #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE [COMMAND] [ARG]")]
+    image_and_command: Vec<String>,
 }
 
 /// Flags of Docker's that ask for what is not there without a daemon. Command lines that have them still run.
@@ -241,6 +240,11 @@ impl Discarded {
 }
 
 impl ContainerArgs {
+    /// The image as named.
+    fn image(&self) -> &str {
+        self.image_and_command.first().map_or("", String::as_str)
+    }
+
     /// Whether a stream is to be attached: `stdin`, `stdout`, `stderr`.
     pub(crate) fn attaches(&self, stream: &str) -> bool {
         match self.attach.is_empty() {
@@ -272,7 +276,7 @@ impl ContainerArgs {
             }
         }
         let mut run = RunConfig {
-            cmd: self.command.clone(),
+            cmd: self.image_and_command.iter().skip(1).cloned().collect(),
             env: self.environment()?,
             working_dir: self.workdir.clone().unwrap_or_default(),
             user: self.user.clone().unwrap_or_default(),
@@ -313,7 +317,7 @@ impl ContainerArgs {
             security(option, &mut run)?;
         }
         Ok(CreateRequest {
-            image: self.image.clone(),
+            image: self.image().to_owned(),
             name: self.name.clone(),
             entrypoint: self.entrypoint.clone(),
             run,
@@ -386,7 +390,7 @@ impl ContainerArgs {
 
     /// Pulls the image where it is missing, or always, as asked.
     pub(crate) fn ensure_image(&self, engine: &Engine) -> Result<(), CliError> {
-        let here = engine.store.resolve(&self.image);
+        let here = engine.store.resolve(self.image());
         let wanted = match &self.platform {
             Some(text) => Some(text.parse::<Platform>().map_err(|e| CliError::new(e.to_string()))?),
             None => None,
@@ -409,9 +413,9 @@ impl ContainerArgs {
         if !pull {
             return Ok(());
         }
-        let source = PullSource::parse(&self.image)?;
-        let name = Reference::parse(&self.image)
-            .map_or_else(|_| self.image.clone(), |reference| reference.with_default_tag().familiar());
+        let source = PullSource::parse(self.image())?;
+        let name = Reference::parse(self.image())
+            .map_or_else(|_| self.image().to_owned(), |reference| reference.with_default_tag().familiar());
         if here.is_err() {
             eprintln!("Unable to find image '{name}' locally");
         }

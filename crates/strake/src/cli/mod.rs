@@ -40,6 +40,8 @@ mod output;
 mod progress;
 mod ps;
 mod pull;
+mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
@@ -125,6 +127,10 @@ verbs! {
         Create => create,
         /// Start one or more stopped containers
         Start => start,
+        /// Restart one or more containers
+        Restart => restart,
+        /// Rename a container
+        Rename => rename,
         /// Stop one or more running containers
         Stop => stop,
         /// Kill one or more running containers
@@ -219,6 +225,10 @@ verbs! {
         Run => run,
         /// Start one or more stopped containers
         Start => start,
+        /// Restart one or more containers
+        Restart => restart,
+        /// Rename a container
+        Rename => rename,
         /// Stop one or more running containers
         Stop => stop,
         /// Kill one or more running containers

@@ -96,7 +96,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
 pub(crate) fn row(container: &Container, short: bool, size: Option<Sizes>) -> Value {
     let state = &container.state;
     let created = container.record.created / 1_000_000_000;
-    let mut command = state.run.args().join(" ");
+    let args = state.run.args();
+    let spoken = |(at, arg): (usize, &String)| match at > 0 && arg.contains(' ') {
+        true => format!("'{arg}'"),
+        false => arg.clone(),
+    };
+    let mut command = args.iter().enumerate().map(spoken).collect::<Vec<_>>().join(" ");
     if short {
         command = units::ellipsis(&command, 20);
     }

@@ -1,5 +1,7 @@
 //! `rm`: containers removed.
 
+use engine::Kind;
+
 use crate::cli::{Global, Outcome, output};
 
 #[derive(Debug, clap::Args)]
@@ -18,7 +20,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let engine = global.engine_in_namespace()?;
     output::each(&args.containers, |name| {
-        engine::rm::rm(&engine, name, args.force)?;
-        Ok(format!("{name}\n"))
+        match engine::rm::rm(&engine, name, args.force) {
+            // As in Docker: it is gone, which is what was wanted.
+            Err(error) if args.force && error.kind == Kind::NotFound => {
+                eprintln!("Error: {error}");
+                Ok(String::new())
+            }
+            done => Ok(done.map(|()| format!("{name}\n"))?),
+        }
     })
 }
