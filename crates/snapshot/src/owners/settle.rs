@@ -11,7 +11,8 @@
 //!
 //! Asked by whom? A program that makes a file and gives it to root mostly does not mean root: it hands on what stat
 //! said of another file, and that is always root here. `sed -i` and `useradd` (for /etc/shadow) do, to replace a file;
-//! so do `cp -a` and `mv`. Therefore a file that the step made and gave to root belongs, the first that there is, to
+//! so do `cp -a` and `mv`, if they ask at all, but those set the time too. Therefore a file that the step, run as root,
+//! made and gave to root or a time before its birth belongs, the first that there is, to
 //! whom its predecessor of the same name was given in the step, to whom the lowers' file of that name belongs, to whom
 //! the file it is a copy of belongs, to whom the file it is by its name a backup of belongs, and to root. That errs where a step run as root removes a file of another owner and
 //! makes one in its place that is given to root in so many words (`install -o root`); a file that was there and is
@@ -83,6 +84,17 @@ struct Found {
     stat: Stat,
     id: FileId,
     past: Past,
+}
+
+impl Found {
+    /// Whether its time was set to one before it was made, as copies have.
+    fn has_time_of_another(&self) -> bool {
+        self.id.born != (0, 0)
+            && (self.stat.st_mtime, self.stat.st_mtime_nsec) < {
+                let (seconds, nanoseconds) = self.id.born;
+                (seconds, u64::from(nanoseconds))
+            }
+    }
 }
 
 /// Where a file of the upper directory comes from.
@@ -234,8 +246,10 @@ impl Step<'_> {
         let asked = self.asked.get(&file.id).map(|record| (record.uid, record.gid));
         let own = Owner { uid: self.user.uid, gid: self.group(file, settled) };
         match asked.unwrap_or_default() {
-            (None, None) => Some(own),
             (None | Some(0), None | Some(0)) if self.user.uid != 0 => Some(own),
+            // `cp -a` asks for no owner that the file seems to have already.
+            (None, None) if own == Owner::ROOT && file.has_time_of_another() => None,
+            (None, None) => Some(own),
             (None | Some(0), None | Some(0)) => {
                 let of_replaced = replaced.get(file.path.as_slice()).copied().flatten();
                 of_replaced.or(before)
