@@ -81,9 +81,9 @@ pub fn stream_out(
     let from = opened.side(source);
     let (place, _) = from.source(options.follow)?;
     let root = from.written.ending == Ending::Content;
-    let handle = place.open().map_err(|e| from.failed("open", &e))?;
+    let handle = place.open().map_err(|e| from.failed("cannot copy", &e))?;
     let shown = if root { OsStr::new("") } else { from.written.name() };
-    stream::write(handle.as_fd(), shown, out).map_err(|e| from.failed("copy", &e))
+    stream::write(handle.as_fd(), shown, out).map_err(|e| from.failed("cannot copy", &e))
 }
 
 /// Unpacks the tar `input` into `dest`, a directory in the container that `name` names.
@@ -94,7 +94,7 @@ pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read 
     let missing = || Error::not_found(format!("could not find the directory {}", to.shown));
     let stat = place.stat().map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => missing(),
-        _ => to.failed("look at", &e),
+        _ => to.failed("cannot copy to", &e),
     })?;
     if !is_directory(&stat) {
         return Err(Error::invalid(format!(
@@ -102,7 +102,7 @@ pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read 
             to.shown
         )));
     }
-    let directory = place.open().map_err(|e| to.failed("open", &e))?;
+    let directory = place.open().map_err(|e| to.failed("cannot copy to", &e))?;
     // Entries are files and not changes of a layer: the directory is unpacked into as if it were all there is.
     let options = snapshot::UnpackOptions {
         lowers: Vec::new(),
@@ -246,7 +246,7 @@ impl Side<'_> {
     fn find(&self, follow: bool) -> Result<Place<'_>> {
         self.tree.find(&self.written, follow).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::not_found(format!("could not find the file {}", self.shown)),
-            _ => self.failed("look at", &e),
+            _ => self.failed("cannot copy", &e),
         })
     }
 
@@ -255,10 +255,10 @@ impl Side<'_> {
         let place = self.find(follow)?;
         let stat = place.stat().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Error::not_found(format!("could not find the file {}", self.shown)),
-            _ => self.failed("look at", &e),
+            _ => self.failed("cannot copy", &e),
         })?;
         if self.written.ending != Ending::Name && !is_directory(&stat) {
-            return Err(self.failed("look at", &rustix::io::Errno::NOTDIR.into()));
+            return Err(self.failed("cannot copy", &rustix::io::Errno::NOTDIR.into()));
         }
         Ok((place, stat))
     }
@@ -267,8 +267,8 @@ impl Side<'_> {
 /// Docker's rules of what lands where.
 fn copy(from: &Side<'_>, to: &Side<'_>, follow: bool, owners: Owners) -> Result<()> {
     let (source, stat) = from.source(follow)?;
-    let source = source.open().map_err(|e| from.failed("open", &e))?;
-    let failed = |e: io::Error| to.failed(&format!("copy {} to", from.shown), &e);
+    let source = source.open().map_err(|e| from.failed("cannot copy", &e))?;
+    let failed = |e: io::Error| to.failed(&format!("cannot copy {} to", from.shown), &e);
     let dest = to.find(true).map_err(|e| match e.kind {
         Kind::NotFound => Error::not_found(format!("the directory of {} does not exist", to.shown)),
         _ => e,
@@ -276,7 +276,7 @@ fn copy(from: &Side<'_>, to: &Side<'_>, follow: bool, owners: Owners) -> Result<
     let there = match dest.stat() {
         Ok(there) => Some(is_directory(&there)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(to.failed("look at", &error)),
+        Err(error) => return Err(to.failed("cannot copy to", &error)),
     };
     match (is_directory(&stat), there) {
         (true, Some(true)) if from.written.ending == Ending::Content => {
@@ -294,7 +294,7 @@ fn copy(from: &Side<'_>, to: &Side<'_>, follow: bool, owners: Owners) -> Result<
             Err(Error::not_found(format!("the destination directory {} does not exist", to.shown)))
         }
         (false, Some(false)) if to.written.ending != Ending::Name => {
-            Err(to.failed("copy to", &rustix::io::Errno::NOTDIR.into()))
+            Err(to.failed("cannot copy to", &rustix::io::Errno::NOTDIR.into()))
         }
         _ => {
             let (parent, name) = dest.parent().map_err(failed)?;

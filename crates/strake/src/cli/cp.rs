@@ -29,6 +29,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let options = CopyOptions { archive: args.archive, follow: args.follow_link };
     let (from, to) = (container_path(&args.source), container_path(&args.dest));
+    if let Some((name, "")) = from.or(to) {
+        return Err(CliError::new(format!("the path in the container is empty: {name}:/ is its root")));
+    }
     let (name, outwards) = match (from, to) {
         (Some(_), Some(_)) => return Err(CliError::new("copying between containers is not supported")),
         (None, None) => return Err(CliError::new("must specify at least one container source")),
