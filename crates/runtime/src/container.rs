@@ -29,7 +29,7 @@ use crate::namespace::Mode;
 use crate::seccomp::Filter;
 use crate::spec::{NamespaceKind, Spec};
 use crate::{Error, terminal};
-use rustix::io::dup;
+use rustix::io::{Errno, dup};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -229,10 +229,20 @@ fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
 
     if spec.linux.has_namespace(NamespaceKind::Uts) {
         if let Some(name) = &spec.hostname {
-            rustix::system::sethostname(name.as_bytes()).doing(|| format!("setting host name {name}"))?;
+            match rustix::system::sethostname(name.as_bytes()) {
+                // Docker's and podman's profiles go by their container's capabilities, not by those in namespaces.
+                Err(Errno::PERM) => job.report.warning(format!(
+                    "the host name stays as it is, not {name}: a seccomp profile around strake forbids sethostname \
+                     (in a container: run it with `--security-opt seccomp=unconfined`)"
+                )),
+                done => done.doing(|| format!("setting host name {name}"))?,
+            }
         }
         if let Some(name) = &spec.domainname {
-            rustix::system::setdomainname(name.as_bytes()).doing(|| format!("setting domain name {name}"))?;
+            match rustix::system::setdomainname(name.as_bytes()) {
+                Err(Errno::PERM) => job.report.warning(format!("the domain name stays as it is, not {name}")),
+                done => done.doing(|| format!("setting domain name {name}"))?,
+            }
         }
     }
     identity::limit(&spec.process, job.report)?;

@@ -171,7 +171,10 @@ fn overlayfs(store: &Path) -> Check {
 fn namespaces() -> Check {
     let name = "namespaces";
     match probes::namespaces() {
-        Ok(()) => Check::ok(name, "pid, ipc, uts and network"),
+        Ok(true) => Check::ok(name, "pid, ipc, uts and network"),
+        Ok(false) => Check::degraded(name, "pid, ipc, uts and network, but sethostname is forbidden")
+            .without("containers have our host name")
+            .remedy("start the outer container with `--security-opt seccomp=unconfined`, or as a privileged one"),
         Err(error) => Check::missing(name, error.to_string()).without(NOTHING).remedy(
             "allow clone and unshare with these flags in the seccomp profile of the container around us, and a kernel \
              with CONFIG_PID_NS, CONFIG_IPC_NS, CONFIG_UTS_NS and CONFIG_NET_NS",

@@ -44,12 +44,18 @@ impl Devices<'_> {
     /// Fills a new, empty /dev.
     pub(super) fn populate(&self, dev: BorrowedFd<'_>, report: &mut dyn Report) -> Result<(), Error> {
         for (name, ..) in DEFAULT_DEVICES {
-            let source = match self.mode {
-                Mode::Root => format!("{}/{name}", Staging::DEVICES),
-                Mode::Mapped | Mode::SingleId => format!("/dev/{name}"),
-            };
+            let own = format!("{}/{name}", Staging::DEVICES);
+            let hosts = format!("/dev/{name}");
             let doing = || format!("binding /dev/{name}");
-            match open_tree(CWD, source, tree_flags()) {
+            let node = match self.mode {
+                Mode::Root => match open_tree(CWD, own, tree_flags()) {
+                    // None could be made.
+                    Err(Errno::NOENT) => open_tree(CWD, hosts, tree_flags()),
+                    opened => opened,
+                },
+                Mode::Mapped | Mode::SingleId => open_tree(CWD, hosts, tree_flags()),
+            };
+            match node {
                 Ok(node) => {
                     make_file(dev, name).doing(doing)?;
                     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -93,22 +99,25 @@ impl Devices<'_> {
                 return Err(Error::Spec(format!("unknown device type \"{other}\" of {}", path.display())));
             }
         };
-        let (node, name) = if self.mode == Mode::Root || kind == FileType::Fifo {
-            let (node, name) = make_node(kind, device).doing(doing)?;
-            (node, Some(name))
-        } else {
-            match host_node(kind, device) {
+        let made = match self.mode == Mode::Root || kind == FileType::Fifo {
+            true => make_node(kind, device),
+            false => Err(Errno::PERM),
+        };
+        let (node, name) = match made {
+            Ok((node, name)) => (node, Some(name)),
+            Err(Errno::PERM) => match host_node(kind, device) {
                 Ok(node) => (node, None),
                 Err(Errno::NOENT | Errno::NODEV) => {
                     report.warning(format!(
-                        "the device {} is left out: a user namespace cannot make one, and the host has none at \
+                        "the device {} is left out: strake may not make one here, and the host has none at \
                          that path",
                         path.display()
                     ));
                     return Ok(());
                 }
                 Err(errno) => return Err(Error::io(doing(), errno)),
-            }
+            },
+            Err(errno) => return Err(Error::io(doing(), errno)),
         };
         let target = open_target(dev, inside, Point::File).doing(doing)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;

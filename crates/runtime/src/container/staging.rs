@@ -6,13 +6,14 @@
 //!
 //! - `skeleton/`: the bottom-most layer of every container: `/proc`, `/dev`, `/sys` and the `/etc` files that are
 //!   mounted over, so that mounting leaves no stub in a container's upper layer;
-//! - `dev/`: the default device nodes (not in a user namespace, which may not make any);
+//! - `dev/`: the default device nodes (not where we may not make any, as in a user namespace);
 //! - `empty/`, shown in place of masked directories; `root/`, `extra/` and `source/`, mount points for clones.
 
 use crate::Error;
 use crate::error::Context;
 use crate::namespace::Mode;
 use rustix::fs::{CWD, FileType, Mode as Bits, OFlags, makedev, mkdirat, mknodat};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount,
     fsopen, move_mount,
@@ -63,14 +64,12 @@ impl Staging {
         if mode == Mode::Root {
             for (name, major, minor) in DEFAULT_DEVICES {
                 let path = format!("{}/{name}", Self::DEVICES);
-                mknodat(
-                    at,
-                    path,
-                    FileType::CharacterDevice,
-                    Bits::from_raw_mode(0o666),
-                    makedev(major, minor),
-                )
-                .doing(|| format!("making the device {name}"))?;
+                let bits = Bits::from_raw_mode(0o666);
+                match mknodat(at, path, FileType::CharacterDevice, bits, makedev(major, minor)) {
+                    // In a container without CAP_MKNOD or a device cgroup that allows it: those there are must do.
+                    Err(Errno::PERM) => break,
+                    made => made.doing(|| format!("making the device {name}"))?,
+                }
             }
         }
         Ok(Staging(()))

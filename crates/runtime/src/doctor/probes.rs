@@ -163,7 +163,8 @@ fn try_overlay(scratch: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn namespaces() -> Result<(), Error> {
+/// The namespaces of a container; whether host names can be set in one.
+pub(super) fn namespaces() -> Result<bool, Error> {
     isolated(|| {
         namespace::enter()?;
         for (flag, name) in [
@@ -174,9 +175,10 @@ pub(super) fn namespaces() -> Result<(), Error> {
         ] {
             sys::unshare(flag).doing(|| format!("making a namespace ({name})"))?;
         }
-        Ok(String::new())
+        let named = rustix::system::sethostname(b"strake");
+        Ok(if named.is_ok() { "named" } else { "" }.to_owned())
     })
-    .map(|_| ())
+    .map(|answer| answer == "named")
 }
 
 pub(super) fn proc() -> Result<(), Error> {
@@ -244,7 +246,13 @@ pub(super) fn user_notification() -> Result<(), Error> {
 fn ask_for_ids(number: &mut io::PipeWriter) -> io::Result<()> {
     use io::Write;
     rustix::thread::set_no_new_privs(true)?;
-    let listener = listen()?;
+    let listener = match listen() {
+        Ok(listener) => listener,
+        Err(error) => {
+            // The parent tells why.
+            return number.write_all(&(-error.raw_os_error().unwrap_or(libc::EIO)).to_le_bytes());
+        }
+    };
     number.write_all(&listener.as_raw_fd().to_le_bytes())?;
     // Held until the recorder is there; the path has to be read from this process.
     match std::os::unix::fs::chown("/no such file", Some(1), Some(1)) {
@@ -257,9 +265,14 @@ fn ask_for_ids(number: &mut io::PipeWriter) -> io::Result<()> {
 fn take_listener(child: Pid, numbers: &mut io::PipeReader) -> Result<OwnedFd, Error> {
     use io::Read;
     let mut number = [0; 4];
-    numbers.read_exact(&mut number).doing(|| "loading a filter with a listener")?;
+    let doing = || "loading a filter with a listener";
+    numbers.read_exact(&mut number).doing(doing)?;
+    let number = i32::from_le_bytes(number);
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(-number)).doing(doing);
+    }
     let pidfd = pidfd_open(child, PidfdFlags::empty()).doing(|| "opening a process")?;
-    pidfd_getfd(pidfd, i32::from_le_bytes(number), PidfdGetfdFlags::empty()).doing(|| "taking a listener")
+    pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).doing(|| "taking a listener")
 }
 
 fn detached(kind: &str) -> io::Result<OwnedFd> {

@@ -8,6 +8,9 @@ use engine::{Engine, Event, Events};
 
 use crate::cli::CliError;
 
+/// Where root's store is.
+const ROOTS: &str = "/var/lib/strake";
+
 /// Options of every verb.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
@@ -74,8 +77,8 @@ impl Global {
         if let Some(root) = set("STRAKE_ROOT") {
             return Ok(root);
         }
-        if rustix::process::geteuid().is_root() {
-            return Ok(PathBuf::from("/var/lib/strake"));
+        if rustix::process::geteuid().is_root() && (is_writable(ROOTS) || set("HOME").is_none()) {
+            return Ok(PathBuf::from(ROOTS));
         }
         match set("XDG_DATA_HOME").filter(|dir| dir.is_absolute()) {
             Some(data) => Ok(data.join("strake")),
@@ -124,6 +127,12 @@ impl Global {
         runtime::enter()?;
         Ok(Engine::open(&root)?)
     }
+}
+
+/// Whether `path` is there and may be written, or made. Root of a user namespace is an ordinary user outside.
+fn is_writable(path: &str) -> bool {
+    let there = std::path::Path::new(path).ancestors().find(|above| above.exists());
+    there.is_some_and(|there| rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_ok())
 }
 
 /// Shows warnings and status lines on stderr: the events of all verbs without a display of their own.
