@@ -5,6 +5,7 @@
 //! process of its own, single-threaded, in namespaces of its own, so that failing half-way leaves nothing behind. What
 //! is *not* here: waiting, signals, sockets (the supervisor's), and other OCI runtimes ([`crate::external`]).
 
+mod attributes;
 mod devices;
 mod exec;
 mod hide;
@@ -200,7 +201,6 @@ pub(crate) fn become_container(mut job: Job<'_>) -> Failure {
 fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
     let spec = job.spec;
     die_with(job.supervisor)?;
-    syscalls::default_signals();
     let _ = rustix::process::setsid();
     // Nodes and directories are made with the modes they are given.
     rustix::process::umask(rustix::fs::Mode::empty());

@@ -61,7 +61,6 @@ pub(crate) fn become_runtime(mut job: Job<'_>, runtime: &Path) -> Failure {
 
 fn drive(job: &mut Job<'_>, runtime: &Path) -> Result<Infallible, Failure> {
     container::die_with(job.supervisor)?;
-    syscalls::default_signals();
     let _ = rustix::process::setsid();
     rustix::process::umask(Bits::empty());
     let runtime = Runtime::find(runtime, job.mode)?;
@@ -249,9 +248,14 @@ impl Bundle {
         spec.root = Some(Root { path: "rootfs".into(), readonly: job.rootfs.read_only });
         spec.process.terminal = matches!(job.streams, Streams::Terminal { .. });
         container::restrict(&mut spec.process);
-        let binds = spec.mounts.iter_mut().zip(&tree.targets.binds).filter(|(_, bind)| bind.is_some());
-        for ((mount, _), source) in binds.zip(&self.sources) {
+        let binds = spec.mounts.iter_mut().zip(&tree.targets.binds);
+        let binds = binds.filter_map(|(mount, bind)| Some((mount, bind.as_ref()?)));
+        for ((mount, bind), source) in binds.zip(&self.sources) {
             mount.source = Some(source.clone());
+            if !bind.is_directory {
+                // Nothing is below a file, but crun 1.8 looks, and fails.
+                mount.options.retain(|option| option != "rro");
+            }
         }
         if job.mode == Mode::Root {
             spec.linux.cgroups_path = Some(format!("/{}", cgroup_name(job.id)));

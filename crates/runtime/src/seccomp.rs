@@ -314,6 +314,6 @@ mod tests {
     #[test]
     fn program_is_short() {
         let length = filter().program.len();
-        assert!(length < 700, "{length} instructions");
+        assert!(length < 400, "{length} instructions");
     }
 }

@@ -168,10 +168,11 @@ impl Mount {
         }
     }
 
-    /// A recursive, private bind of a host path, as Docker's `-v` makes it.
+    /// A recursive, private bind of a host path, as Docker's `-v` makes it; read-only is so for all that is below.
     pub fn bind(source: impl Into<PathBuf>, destination: impl Into<PathBuf>, read_only: bool) -> Mount {
-        let access = if read_only { "ro" } else { "rw" };
-        Mount::new(destination, "bind", source, &["rbind", "rprivate", access])
+        let access: &[&str] =
+            if read_only { &["rbind", "rprivate", "ro", "rro"] } else { &["rbind", "rprivate", "rw"] };
+        Mount::new(destination, "bind", source, access)
     }
 
     /// Whether this is a bind mount: by type, or by option as the specification allows for any type.

@@ -1,9 +1,10 @@
 //! Masked and read-only paths: what the default spec hides of /proc and /sys.
 
+use super::attributes::set_attributes;
 use super::staging::{DEFAULT_DEVICES, Staging};
 use crate::error::Context;
 use crate::spec::Linux;
-use crate::sys::{MountAttr, mount_setattr};
+use crate::sys::MountAttr;
 use crate::{Error, beneath};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
@@ -28,7 +29,7 @@ pub(super) fn hide(root: BorrowedFd<'_>, linux: &Linux) -> Result<(), Error> {
             | OpenTreeFlags::AT_EMPTY_PATH
             | OpenTreeFlags::AT_RECURSIVE;
         let copy = open_tree(&target, c"", flags).doing(doing)?;
-        mount_setattr(&copy, true, &MountAttr::set(libc::MOUNT_ATTR_RDONLY)).doing(doing)?;
+        set_attributes(&copy, true, &MountAttr::set(libc::MOUNT_ATTR_RDONLY)).doing(doing)?;
         attach(&copy, &target).doing(doing)?;
     }
     Ok(())
@@ -48,7 +49,7 @@ fn open(root: BorrowedFd<'_>, path: &str) -> io::Result<Option<OwnedFd>> {
 fn empty_directory() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let empty = open_tree(CWD, Staging::EMPTY, flags)?;
-    mount_setattr(&empty, false, &MountAttr::set(libc::MOUNT_ATTR_RDONLY))?;
+    set_attributes(&empty, false, &MountAttr::set(libc::MOUNT_ATTR_RDONLY))?;
     Ok(empty)
 }
 

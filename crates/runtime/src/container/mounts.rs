@@ -4,6 +4,7 @@
 //! (`RESOLVE_IN_ROOT`): no link in an image can lead a mount onto the host. Targets that are missing were given to the
 //! skeleton layer by [`super::rootfs`]; only below other mounts are they made here.
 
+use super::attributes::set_attributes;
 use super::devices::Devices;
 use super::options::{self, Options};
 use super::rootfs::Tree;
@@ -12,7 +13,7 @@ use super::{Report, Source};
 use crate::error::Context;
 use crate::namespace::Mode;
 use crate::spec::{Mount, Spec};
-use crate::sys::{MountAttr, mount_setattr};
+use crate::sys::MountAttr;
 use crate::{Error, beneath};
 use rustix::fs::{CWD, FileType, Mode as Bits, OFlags};
 use rustix::io::Errno;
@@ -256,7 +257,7 @@ fn new_mount(kind: &str, mount: &Mount, options: &Options) -> Result<OwnedFd, Er
         && propagation != libc::MS_PRIVATE
     {
         let attr = MountAttr { propagation, ..MountAttr::default() };
-        mount_setattr(&made, false, &attr).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        set_attributes(&made, false, &attr).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
     }
     Ok(made)
 }
@@ -267,7 +268,7 @@ fn bind_host(path: &str, options: &Options) -> Result<OwnedFd, Errno> {
     let tree = open_tree(CWD, path, flags)?;
     // With everything below, or the host's own mounts in it would stay writable.
     let attr = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::set(options.set) };
-    mount_setattr(&tree, true, &attr).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    set_attributes(&tree, true, &attr).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
     Ok(tree)
 }
 
@@ -287,16 +288,16 @@ fn bind_mount(source: BorrowedFd<'_>, options: &Options) -> io::Result<OwnedFd> 
     let below = all && options.recursive_bind;
     let top = MountAttr { clear: options.clear, propagation, ..MountAttr::set(options.set) };
     if below && options.set | options.clear == 0 {
-        mount_setattr(&tree, true, &top)?;
+        set_attributes(&tree, true, &top)?;
     } else {
-        mount_setattr(&tree, false, &top)?;
+        set_attributes(&tree, false, &top)?;
         if below {
-            mount_setattr(&tree, true, &MountAttr { propagation, ..MountAttr::default() })?;
+            set_attributes(&tree, true, &MountAttr { propagation, ..MountAttr::default() })?;
         }
     }
     if options.recursive_set | options.recursive_clear != 0 {
         let attr = MountAttr { clear: options.recursive_clear, ..MountAttr::set(options.recursive_set) };
-        mount_setattr(&tree, true, &attr)?;
+        set_attributes(&tree, true, &attr)?;
     }
     Ok(tree)
 }

@@ -3,6 +3,7 @@
 //! Every mount point that the spec names is put into a layer below all others first (a tmpfs that dies with the mount
 //! namespace), so that neither the image nor the container's upper layer needs to have it, and none is left there.
 
+use super::attributes::set_attributes;
 use super::mounts::{Point, Targets, open_target, resolve_missing};
 use super::staging::{Staging, tmpfs};
 use super::{RootFs, Source};
@@ -10,7 +11,7 @@ use crate::error::Context;
 use crate::namespace::Mode;
 use crate::overlay::{Overlay, Upper, mount_overlay};
 use crate::spec::Spec;
-use crate::sys::{MountAttr, mount_setattr};
+use crate::sys::MountAttr;
 use crate::{Error, beneath, capability};
 use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags, StatxFlags, statx};
 use rustix::io::Errno;
@@ -51,7 +52,7 @@ pub(crate) fn prepare(mode: Mode, spec: &Spec, rootfs: &RootFs, sources: &[Sourc
     let attributes = if no_devices { libc::MOUNT_ATTR_NODEV } else { 0 };
     let attr = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::set(attributes) };
     let doing = || "attaching the root file system";
-    mount_setattr(&root, false, &attr).doing(doing)?;
+    set_attributes(&root, false, &attr).doing(doing)?;
     move_mount(&root, c"", CWD, Staging::ROOT, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(doing)?;
     Ok(Tree { root, targets, no_devices })
 }
@@ -117,7 +118,7 @@ fn dangling(root: BorrowedFd<'_>, points: &[(PathBuf, Point)]) -> Result<Vec<(Pa
 pub(super) fn enter(tree: &Tree, read_only: bool, propagation: Option<&str>) -> Result<(), Error> {
     let doing = || "entering the root file system";
     if read_only {
-        mount_setattr(&tree.root, false, &MountAttr::set(libc::MOUNT_ATTR_RDONLY)).doing(doing)?;
+        set_attributes(&tree.root, false, &MountAttr::set(libc::MOUNT_ATTR_RDONLY)).doing(doing)?;
     }
     rustix::process::fchdir(&tree.root).doing(doing)?;
     // The old root is put where the new one is, on top of it, and on top of that lies the supervisor's tmpfs, which is
@@ -137,7 +138,7 @@ pub(super) fn enter(tree: &Tree, read_only: bool, propagation: Option<&str>) -> 
         Some("unbindable" | "runbindable") => libc::MS_UNBINDABLE,
         Some(other) => return Err(Error::Spec(format!("unknown rootfsPropagation \"{other}\""))),
     };
-    mount_setattr(&tree.root, false, &MountAttr { propagation, ..MountAttr::default() }).doing(doing)
+    set_attributes(&tree.root, false, &MountAttr { propagation, ..MountAttr::default() }).doing(doing)
 }
 
 fn mount_id(path: &CStr) -> Result<u64, Errno> {

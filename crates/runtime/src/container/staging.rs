@@ -7,7 +7,7 @@
 //! - `skeleton/`: the bottom-most layer of every container: `/proc`, `/dev`, `/sys` and the `/etc` files that are
 //!   mounted over, so that mounting leaves no stub in a container's upper layer;
 //! - `dev/`: the default device nodes (not where we may not make any, as in a user namespace);
-//! - `empty/`, shown in place of masked directories; `root/`, `extra/` and `source/`, mount points for clones.
+//! - `empty/`, shown in place of masked directories; `root/`, `extra/`, `source/` and `file`, mount points for clones.
 
 use crate::Error;
 use crate::error::Context;
@@ -39,6 +39,7 @@ impl Staging {
     pub(crate) const ROOT: &str = "root";
     pub(crate) const EXTRA: &str = "extra";
     pub(crate) const SOURCE: &str = "source";
+    pub(crate) const FILE: &str = "file";
 
     /// Moves this process into a mount namespace of its own, and makes the tmpfs its working directory.
     pub(crate) fn create(mode: Mode) -> Result<Staging, Error> {
@@ -53,6 +54,7 @@ impl Staging {
         for name in [Self::SKELETON, Self::DEVICES, Self::EMPTY, Self::ROOT, Self::EXTRA, Self::SOURCE] {
             directory(at, name)?;
         }
+        file(at, Self::FILE)?;
         let skeleton = rustix::fs::openat(at, Self::SKELETON, OFlags::PATH | OFlags::CLOEXEC, Bits::empty())
             .doing(doing)?;
         for path in STANDARD_DIRECTORIES {

@@ -7,8 +7,8 @@ use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Gives every signal its default action and unblocks all: what was ignored would stay so across exec (Rust programs
-/// ignore SIGPIPE, nohup(1) SIGHUP).
+/// Gives every signal its default action and unblocks all: what was ignored would stay so across exec, and in every
+/// container (nohup(1) ignores SIGHUP, Rust programs SIGPIPE).
 pub(crate) fn default_signals() {
     // A kernel sigaction (at most 32 bytes, of which 8 are the set) that is all zero says SIG_DFL.
     let default = [0_u64; 4];

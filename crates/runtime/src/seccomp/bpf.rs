@@ -77,25 +77,48 @@ const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 struct Label(usize);
 
 /// The program so far, last instruction first.
-struct Backwards(Vec<sock_filter>);
+#[derive(Default)]
+struct Backwards {
+    program: Vec<sock_filter>,
+    /// Where each outcome was last written: one near enough is jumped to, not written again.
+    returns: Vec<(Outcome, Label)>,
+}
+
+/// How far back a return is still used: under the 255 of a jump, with room for what is written in between.
+const NEAR: usize = 240;
 
 impl Backwards {
     fn here(&self) -> Label {
-        Label(self.0.len())
+        Label(self.program.len())
     }
 
     fn push(&mut self, code: u16, k: u32) -> Label {
-        self.0.push(sock_filter { code, jt: 0, jf: 0, k });
+        self.program.push(sock_filter { code, jt: 0, jf: 0, k });
         self.here()
     }
 
     fn ret(&mut self, outcome: Outcome) -> Label {
-        self.push(RETURN, outcome.0)
+        let made = self.returns.iter().find(|(o, at)| *o == outcome && self.distance(*at) <= NEAR);
+        if let Some(&(_, at)) = made {
+            return at;
+        }
+        let at = self.push(RETURN, outcome.0);
+        self.returns.retain(|(o, _)| *o != outcome);
+        self.returns.push((outcome, at));
+        at
+    }
+
+    /// Goes on at `target` without a condition: by falling into it, or by a jump.
+    fn go_on(&mut self, target: Label) {
+        let distance = self.distance(target) as u32;
+        if distance > 0 {
+            self.push(JUMP, distance);
+        }
     }
 
     /// How many instructions a jump written now would skip to reach `target`.
     fn distance(&self, target: Label) -> usize {
-        self.0.len() - target.0
+        self.program.len() - target.0
     }
 
     fn near(&mut self, target: Label) -> Label {
@@ -111,7 +134,7 @@ impl Backwards {
     fn branch(&mut self, code: u16, k: u32, yes: Label, no: Label) -> Label {
         let yes = self.near(yes);
         let no = self.near(no);
-        self.0.push(sock_filter { code, jt: self.distance(yes) as u8, jf: self.distance(no) as u8, k });
+        self.program.push(sock_filter { code, jt: self.distance(yes) as u8, jf: self.distance(no) as u8, k });
         self.here()
     }
 
@@ -128,16 +151,12 @@ impl Backwards {
             Compare::GreaterOrEqual => (AT_LEAST, yes, no),
             Compare::Less => (AT_LEAST, no, yes),
         };
-        let mut entry = self.branch(code, low, yes, no);
+        self.branch(code, low, yes, no);
         if mask_low != u32::MAX {
-            entry = self.push(AND, mask_low);
+            self.push(AND, mask_low);
         }
-        let low_entry = {
-            self.push(LOAD, arg_low(c.index));
-            self.here()
-        };
+        let low_entry = self.push(LOAD, arg_low(c.index));
         if c.narrow || mask_high == 0 {
-            let _ = entry;
             return low_entry;
         }
         // Upper words first: equal ones leave it to the lower words.
@@ -230,18 +249,19 @@ impl Table {
 
 /// Assembles the filter; calls of an architecture without a table get `foreign`.
 pub(super) fn assemble(tables: &[Table], default: Outcome, foreign: Outcome) -> Vec<sock_filter> {
-    let mut program = Backwards(Vec::new());
+    let mut program = Backwards::default();
     let mut next = program.ret(foreign);
     // Written backwards: the first table, the native one, is to be asked first.
     for table in tables.iter().rev() {
-        program.tree(&table.ranges(default), default);
+        let tree = program.tree(&table.ranges(default), default);
+        program.go_on(tree);
         let tree = program.push(LOAD, NUMBER);
         next = program.branch(EQUAL, table.audit_arch, tree, next);
     }
-    let _ = next;
+    program.go_on(next);
     program.push(LOAD, ARCH);
-    program.0.reverse();
-    program.0
+    program.program.reverse();
+    program.program
 }
 
 /// Runs a program as the kernel would, on one call.

@@ -91,6 +91,9 @@ impl Server {
         rustix::stdio::dup2_stdin(&null).doing(doing)?;
         // Out of reach of the terminal's Ctrl-C: how a container ends is the client's decision.
         let _ = rustix::process::setsid();
+        // Containers inherit it. A client that is gone shows as an error: packets are sent without SIGPIPE.
+        syscalls::default_signals();
+        let _ = rustix::thread::set_name(c"strake");
         let mode = assume_entered()?;
         let staging = Staging::create(mode)?;
         let own_pidfd = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).doing(doing)?;

@@ -29,6 +29,8 @@ pub(crate) const CASES: &[Case] = &[
         modes: MODES,
     },
     Case { name: "descriptors_do_not_leak", run: descriptors_do_not_leak, on: EVERY, modes: MODES },
+    Case { name: "covered_proc", run: covered_proc, on: EMBEDDED, modes: &[ModeName::Single] },
+    Case { name: "covered_proc_inside", run: covered_proc_inside, on: EMBEDDED, modes: &[ModeName::Single] },
     Case { name: "sysctl", run: sysctl, on: EVERY, modes: MODES },
 ];
 
@@ -183,4 +185,33 @@ fn sysctl(bed: &Bed) {
     let mut spec = bed.spec(&["true"]);
     spec.linux.sysctl.insert("kernel.panic".into(), "33".into());
     assert_eq!(bed.run(spec).exit.code, 125);
+}
+
+/// As in a container of an engine that masks parts of /proc, where no new one can be mounted.
+fn covered_proc(_: &Bed) {
+    let own = std::env::current_exe().expect("own path");
+    let script = "mount -t tmpfs none /proc/acpi || exit 77; exec unshare -U -r -m \"$0\" --in-process \
+                  single::embedded::covered_proc_inside";
+    let status = std::process::Command::new("unshare")
+        .args(["-U", "-r", "-m", "sh", "-c", script])
+        .arg(own)
+        .env_remove("STRAKE_USERNS")
+        .env("STRAKE_TEST_COVERED", "1")
+        .status()
+        .expect("unshare is installed");
+    // 77: there is nothing to cover on this machine.
+    assert!(matches!(status.code(), Some(0 | 77)), "{status}");
+}
+
+/// Not a test of its own: the inner part of the one before.
+fn covered_proc_inside(bed: &Bed) {
+    if std::env::var_os("STRAKE_TEST_COVERED").is_none() {
+        return;
+    }
+    let output =
+        bed.sh("echo $$; test -e /proc/self/status && cat /proc/self/comm; echo 1 > /proc/sys/kernel/panic");
+    assert_eq!(output.stdout, "1\ncat\n");
+    assert!(output.stderr.contains("Read-only"), "{}", output.stderr);
+    let warnings = output.exit.warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("/proc shows the processes outside"), "{warnings:?}");
 }
