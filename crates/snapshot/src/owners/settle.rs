@@ -12,11 +12,16 @@
 //! Asked by whom? A program that makes a file and gives it to root mostly does not mean root: it hands on what stat
 //! said of another file, and that is always root here. `sed -i` and `useradd` (for /etc/shadow) do, to replace a file;
 //! so do `cp -a` and `mv`, if they ask at all, but those set the time too. Therefore a file that the step, run as root,
-//! made and gave to root or a time before its birth belongs, the first that there is, to
-//! whom its predecessor of the same name was given in the step, to whom the lowers' file of that name belongs, to whom
-//! the file it is a copy of belongs, to whom the file it is by its name a backup of belongs, and to root. That errs where a step run as root removes a file of another owner and
-//! makes one in its place that is given to root in so many words (`install -o root`); a file that was there and is
-//! given to root (`chown root f`) is root's.
+//! made and gave to root, or to a time before its birth, belongs to the first of these that there is:
+//!
+//! - whom a file of the same name, now gone, was given to in the step;
+//! - the owner of the lowers' file of that name and kind;
+//! - the owner of the file that it is a copy of;
+//! - the owner of the file that it is, by its name, a backup of;
+//! - root.
+//!
+//! That errs where a step run as root removes a file of another owner and makes one in its place that is given to root
+//! in so many words (`install -o root`). A file that was there and is given to root (`chown root f`) is root's.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd as _, OwnedFd};
