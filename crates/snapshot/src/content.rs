@@ -55,7 +55,7 @@ pub struct File<'a> {
 #[derive(Default)]
 pub struct ContentHasher {
     hasher: Hasher,
-    parts: BTreeMap<Vec<u8>, Vec<u8>>,
+    files: Vec<(Vec<u8>, [u8; SHORT])>,
     line: Vec<u8>,
 }
 
@@ -64,8 +64,7 @@ pub struct ContentHasher {
 pub struct Content {
     /// The digest of it all.
     pub digest: Digest,
-    /// The parts.
-    pub parts: Parts,
+    files: Vec<(Vec<u8>, [u8; SHORT])>,
 }
 
 /// Names of files or directories with short digests, for telling what differs.
@@ -130,7 +129,7 @@ impl ContentHasher {
 
     /// The digest of all that was added.
     pub fn finish(self) -> Content {
-        Content { digest: self.hasher.finish(), parts: Parts::of(self.parts) }
+        Content { digest: self.hasher.finish(), files: self.files }
     }
 
     fn begin_line(&mut self, kind: u8) {
@@ -150,8 +149,20 @@ impl ContentHasher {
         let digest = hasher.finish_bytes();
         self.hasher.update(&digest);
         if let Some(shown) = shown {
-            self.parts.entry(shown.to_vec()).or_default().extend_from_slice(&digest[..SHORT]);
+            let short = *digest.first_chunk().expect("because a digest is longer");
+            self.files.push((shown.to_vec(), short));
         }
+    }
+}
+
+impl Content {
+    /// The parts, for telling what differs.
+    pub fn parts(&self) -> Parts {
+        let mut parts: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for (path, digest) in &self.files {
+            parts.entry(path.clone()).or_default().extend_from_slice(digest);
+        }
+        Parts::of(parts)
     }
 }
 
@@ -241,7 +252,7 @@ mod tests {
             ),
         ] {
             assert_ne!(other.digest, base.digest);
-            assert_eq!(other.parts.changes(&base.parts), expected);
+            assert_eq!(other.parts().changes(&base.parts()), expected);
         }
     }
 
@@ -259,9 +270,9 @@ mod tests {
             all.finish()
         };
         let (before, after) = (many(usize::MAX), many(4242));
-        assert_eq!(after.parts.0.len(), 100);
-        assert_eq!(after.parts.changes(&before.parts), [Change::Changed("d042/e".into())]);
-        let text = serde_json::to_string(&after.parts).unwrap();
-        assert_eq!(serde_json::from_str::<Parts>(&text).unwrap(), after.parts);
+        assert_eq!(after.parts().0.len(), 100);
+        assert_eq!(after.parts().changes(&before.parts()), [Change::Changed("d042/e".into())]);
+        let text = serde_json::to_string(&after.parts()).unwrap();
+        assert_eq!(serde_json::from_str::<Parts>(&text).unwrap(), after.parts());
     }
 }

@@ -645,7 +645,8 @@ fn content_is_what_is_taken() {
     };
     let all = op([copy(&["/a", "/d"], "/x/")]);
     let first = content(&all);
-    let parts: Vec<&str> = first.parts.0.keys().map(String::as_str).collect();
+    let told = first.parts();
+    let parts: Vec<&str> = told.0.keys().map(String::as_str).collect();
     assert_eq!(parts, ["a", "d/b", "d/c"]);
     assert_eq!(content(&all), first);
     // By copying it is the same.

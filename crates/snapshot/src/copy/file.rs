@@ -19,7 +19,7 @@ use super::previous::Candidate;
 use super::source::open_listed;
 use super::walk::FileStat;
 use super::write::{Halt, Read, Worker, Writer};
-use super::{Error, path, read_up_to};
+use super::{Error, path, read_at};
 use crate::Kind;
 
 /// A file up to this length is read whole.
@@ -86,13 +86,13 @@ impl Writer<'_> {
     ) -> Result<(), Halt> {
         let source = &self.plan.sources[usize::from(open.from.source)];
         let mut content = self.buffer();
-        read_up_to(open.file.as_fd(), &mut content, open.stat.size as usize)
+        read_at(open.file.as_fd(), &mut content, 0, open.stat.size as usize)
             .map_err(|e| Halt::Failed(source.failed("reading", &open.from.path, e).into()))?;
         let digest = self.digest(&open, |hasher| hasher.update(&content));
         let size = content.len() as u64;
         let mut other = std::mem::take(&mut worker.other);
         let same = match self.candidate(worker, item, &open, size) {
-            Some(candidate) => candidate.reads(&content, &mut other).unwrap_or(false),
+            Some(candidate) => candidate.reads(0, &content, &mut other).unwrap_or(false),
             None => false,
         };
         worker.other = other;
@@ -138,12 +138,12 @@ impl Writer<'_> {
         let mut done = 0;
         while done < size {
             self.go_on()?;
-            let chunk = self.chunk(&open, size - done)?;
+            let chunk = self.chunk(&open, done)?;
             if let Some(hasher) = &mut hasher {
                 hasher.update(&chunk);
             }
             if let To::Same(candidate) = &to
-                && !candidate.reads(&chunk, &mut worker.other).unwrap_or(false)
+                && !candidate.reads(done, &chunk, &mut worker.other).unwrap_or(false)
             {
                 to = self.instead(worker, item, &open, candidate, done)?;
             }
@@ -177,12 +177,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The next bytes of a file, of which there must be `left`.
-    fn chunk(&self, open: &Open<'_>, left: u64) -> Result<Vec<u8>, Halt> {
+    /// The bytes of a file after the first `done`; they must be there.
+    fn chunk(&self, open: &Open<'_>, done: u64) -> Result<Vec<u8>, Halt> {
         let source = &self.plan.sources[usize::from(open.from.source)];
-        let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let wanted = usize::try_from(open.stat.size - done).unwrap_or(CHUNK).min(CHUNK);
         let mut chunk = self.buffer();
-        read_up_to(open.file.as_fd(), &mut chunk, wanted)
+        read_at(open.file.as_fd(), &mut chunk, done, wanted)
             .map_err(|e| Halt::Failed(source.failed("reading", &open.from.path, e).into()))?;
         match chunk.len() == wanted {
             true => Ok(chunk),
@@ -199,24 +199,22 @@ impl Writer<'_> {
         candidate: &Candidate,
         len: u64,
     ) -> Result<To, Halt> {
-        let failed = |e: Errno| self.failed("writing", &item.path, e);
         let dir = self.dir(worker, item.parent)?;
         let (file, xattrs) = self.create(dir, item, &open.xattrs)?;
         if xattrs != open.xattrs {
             return Err(self.failed("setting xattrs of", &item.path, Errno::NOTSUP));
         }
-        rustix::fs::seek(&candidate.file, SeekFrom::Start(0)).map_err(failed)?;
-        let mut left = len;
-        while left > 0 {
+        let mut done = 0;
+        while done < len {
             let mut chunk = self.buffer();
-            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            read_up_to(candidate.file.as_fd(), &mut chunk, wanted)
+            let wanted = usize::try_from(len - done).unwrap_or(CHUNK).min(CHUNK);
+            read_at(candidate.file.as_fd(), &mut chunk, done, wanted)
                 .map_err(|e| self.failed("reading", &item.path, e))?;
             if chunk.is_empty() {
                 return Err(self.changed(open.from));
             }
             self.fill(&file, item, &chunk)?;
-            left -= chunk.len() as u64;
+            done += chunk.len() as u64;
             if let Some(tar) = &self.tar {
                 tar.done_with(chunk);
             }
@@ -245,11 +243,12 @@ impl Writer<'_> {
     /// Links an item's file from the earlier layer; `false` where that cannot be.
     fn link(&self, worker: &mut Worker, item: &Item<'_>) -> Result<bool, Halt> {
         self.dir(worker, item.parent)?;
-        let before = self.previous_dir(worker, item.parent).map(|(_, dir)| dir.try_clone_to_owned());
-        let Some(Ok(before)) = before else { return Ok(false) };
-        let dir = self.dir(worker, item.parent)?;
+        self.previous_dir(worker, item.parent);
+        let (Some((_, dir)), Some((_, Some(before)))) = (&worker.to, &worker.before) else {
+            return Ok(false);
+        };
         let name = path::base(&item.path);
-        match rustix::fs::linkat(&before, name, dir, name, AtFlags::empty()) {
+        match rustix::fs::linkat(before, name, dir, name, AtFlags::empty()) {
             Ok(()) => {
                 self.linked.fetch_add(1, Ordering::Relaxed);
                 Ok(true)

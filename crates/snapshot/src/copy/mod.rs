@@ -26,6 +26,8 @@ mod write;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustix::buffer::spare_capacity;
+
 pub use attributes::Xattrs;
 pub use error::Error;
 pub use place::{Known, Placing};
@@ -34,18 +36,18 @@ pub use source::Source;
 pub use walk::{FileStat, Found, Listing, Listings, Visit, list, walk};
 pub use write::{Read, Writing, Written};
 
-/// Appends up to `len` bytes of an open file to `buffer`: fewer only at its end.
-pub(crate) fn read_up_to(file: BorrowedFd<'_>, buffer: &mut Vec<u8>, len: usize) -> io::Result<()> {
-    let mut filled = buffer.len();
-    buffer.resize(filled + len, 0);
-    while filled < buffer.len() {
-        match rustix::io::read(file, &mut buffer[filled..]) {
+/// Fills `buffer`, which is empty, with up to `len` bytes of an open file from `offset` on: fewer only at its end.
+pub(crate) fn read_at(file: BorrowedFd<'_>, buffer: &mut Vec<u8>, offset: u64, len: usize) -> io::Result<()> {
+    buffer.reserve_exact(len);
+    while buffer.len() < len {
+        // What the buffer has room for beyond `len` may be filled too, and is cut off again.
+        let at = offset + buffer.len() as u64;
+        match rustix::io::pread(file, spare_capacity(buffer), at) {
             Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
-    buffer.truncate(filled);
+    buffer.truncate(len);
     Ok(())
 }

@@ -78,10 +78,10 @@ impl Previous {
 }
 
 impl Candidate {
-    /// Whether the next bytes of the file are these. `buffer` is for its own use.
-    pub fn reads(&self, expected: &[u8], buffer: &mut Vec<u8>) -> io::Result<bool> {
+    /// Whether the bytes of the file from `offset` on are these. `buffer` is for its own use.
+    pub fn reads(&self, offset: u64, expected: &[u8], buffer: &mut Vec<u8>) -> io::Result<bool> {
         buffer.clear();
-        super::read_up_to(self.file.as_fd(), buffer, expected.len())?;
+        super::read_at(self.file.as_fd(), buffer, offset, expected.len())?;
         Ok(buffer == expected)
     }
 }

@@ -131,11 +131,11 @@ pub(super) enum Halt {
 #[derive(Default)]
 pub(super) struct Worker {
     /// The directory of the layer that was written to last.
-    to: Option<(DirIndex, OwnedFd)>,
+    pub to: Option<(DirIndex, OwnedFd)>,
     /// The directory that was read from last, by source and path.
     from: Option<(u16, Box<[u8]>, OwnedFd)>,
     /// The directory of the earlier layer that was looked at last; `None` where there is none such.
-    before: Option<(DirIndex, Option<OwnedFd>)>,
+    pub before: Option<(DirIndex, Option<OwnedFd>)>,
     /// For comparing.
     pub other: Vec<u8>,
     pub read: Vec<Read>,
