@@ -81,7 +81,14 @@ fn many_processes_leave_one_copy() {
             .map(|_| {
                 scope.spawn(move || {
                     let loaded = ran(store.command().args(["load", "-q", "-i", archive]));
-                    (loaded, ran(store.command().args(["build", "-t", "t", dir])))
+                    (
+                        loaded,
+                        ran(store
+                            .command()
+                            // The same bytes whoever makes them, so that all can meet.
+                            .env("SOURCE_DATE_EPOCH", "1")
+                            .args(["build", "-t", "t", dir])),
+                    )
                 })
             })
             .collect();
