@@ -125,7 +125,8 @@ fn choose<'a>(
     }
     let best = pool.iter().map(|candidate| names_in_common(&candidate.path, &wanted.path)).max()?;
     if best == 0 && !wanted.moved && !wanted.looks.are_unusual() {
-        return None;
+        // Under another name, and nothing to tell by, but that one like it went.
+        pool.retain(|candidate| is_gone(candidate));
     }
     pool.retain(|candidate| names_in_common(&candidate.path, &wanted.path) == best);
     // Of two that do not agree, the one that went.
@@ -211,6 +212,7 @@ mod tests {
         assert_eq!(chosen("opt/c/__init__.py", false, &all, &[]), None, "they do not agree");
         assert_eq!(chosen("opt/c/__init__.py", false, &all, &["src"]), Some(5), "the one that went");
         assert_eq!(chosen("opt/c/other.py", false, &all[..1], &[]), None, "another name, and ordinary looks");
+        assert_eq!(chosen("opt/c/other.py", false, &all, &["src"]), Some(5), "but one that went");
         assert_eq!(chosen("src/a/__init__.py", false, &all[..1], &[]), None, "not its own source");
     }
 
