@@ -41,7 +41,7 @@ pub fn start(
     let dir = engine.store.container_dir(&container.record.id);
     control::forget(&dir);
     let mut receiver = Receiver::open(&dir)?;
-    let before = container.state.status;
+    let before = (container.state.status, container.state.started.clone());
     let ended = match begin(engine, container, &dir, &receiver, io) {
         Ok(ended) => ended,
         Err(error) => Ended { code: 125, error: Some(error.to_string()), warnings: Vec::new() },
@@ -49,7 +49,11 @@ pub fn start(
     let state = &mut container.state;
     // As in Docker, one that never ran is not one that ended.
     let ran = ended.error.is_none();
-    state.status = if ran { Status::Exited } else { before };
+    if ran {
+        state.status = Status::Exited;
+    } else {
+        (state.status, state.started) = before;
+    }
     state.finished = ran.then(|| jiff::Timestamp::now().to_string()).or(state.finished.take());
     state.pid = 0;
     state.exit_code = ended.code;

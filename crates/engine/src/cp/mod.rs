@@ -10,6 +10,7 @@ pub(crate) mod tree;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
@@ -45,7 +46,7 @@ pub fn copy_out(
     here: &Path,
     options: &CopyOptions,
 ) -> Result<()> {
-    let opened = Opened::reading(engine, name)?;
+    let opened = Opened::new(engine, name, Access::Read)?;
     let host = Tree::new(root_of_host()?);
     let from = opened.side(source);
     let to = Side::host(&host, dest, here);
@@ -61,7 +62,7 @@ pub fn copy_in(
     dest: &str,
     options: &CopyOptions,
 ) -> Result<()> {
-    let opened = Opened::writing(engine, name)?;
+    let opened = Opened::new(engine, name, Access::Write)?;
     let host = Tree::new(root_of_host()?);
     let from = Side::host(&host, source, here);
     let to = opened.side(dest);
@@ -77,7 +78,7 @@ pub fn stream_out(
     out: &mut dyn Write,
     options: &CopyOptions,
 ) -> Result<()> {
-    let opened = Opened::reading(engine, name)?;
+    let opened = Opened::new(engine, name, Access::Read)?;
     let from = opened.side(source);
     let (place, _) = from.source(options.follow)?;
     let root = from.written.ending == Ending::Content;
@@ -88,7 +89,7 @@ pub fn stream_out(
 
 /// Unpacks the tar `input` into `dest`, a directory in the container that `name` names.
 pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read + Send)) -> Result<()> {
-    let opened = Opened::writing(engine, name)?;
+    let opened = Opened::new(engine, name, Access::Layer)?;
     let to = opened.side(dest);
     let place = to.find(true)?;
     let missing = || Error::not_found(format!("could not find the directory {}", to.shown));
@@ -102,18 +103,39 @@ pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read 
             to.shown
         )));
     }
-    let directory = place.open().map_err(|e| to.failed("cannot copy to", &e))?;
-    // Entries are files and not changes of a layer: the directory is unpacked into as if it were all there is.
-    let options = snapshot::UnpackOptions {
+    let ids = runtime::mode().unwrap_or(runtime::Mode::Root);
+    let mut options = snapshot::UnpackOptions {
         lowers: Vec::new(),
         limits: snapshot::Limits::default(),
-        ids: runtime::mode().unwrap_or(runtime::Mode::Root),
+        ids,
         chown: None,
         made: (snapshot::Owner::ROOT, 0o755, snapshot::Mtime::default()),
     };
+    let container = &opened.container;
+    if let Some(path) = place.in_tree().filter(|_| !container.running) {
+        // Into the writable layer itself, with what it says of owners beside it.
+        options.lowers = container.lowers(engine)?;
+        let path = path.as_os_str().as_bytes();
+        snapshot::unpack_into(input, &container.upper(engine), path, &options)?;
+        return Ok(());
+    }
+    // Into the directory as if it were all there is. Nothing says owners there that cannot be given.
+    options.chown = (ids == runtime::Mode::SingleId).then_some(snapshot::Owner::ROOT);
+    let directory = place.open().map_err(|e| to.failed("cannot copy to", &e))?;
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
     snapshot::unpack_into(input, Path::new(&path), b"", &options)?;
     Ok(())
+}
+
+/// What is to be done with a container that does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Its files are read.
+    Read,
+    /// Its files are written, as it would do it.
+    Write,
+    /// Its writable layer is changed; its files are looked at before.
+    Layer,
 }
 
 /// A container's file system, opened.
@@ -126,30 +148,29 @@ struct Opened {
 }
 
 impl Opened {
-    fn reading(engine: &Engine, name: &str) -> Result<Opened> {
+    fn new(engine: &Engine, name: &str, access: Access) -> Result<Opened> {
         let container = Container::find(engine, name)?;
         if container.running {
             return Opened::running(engine, name, container);
         }
         let layers = container.layers(engine)?;
-        let root = runtime::mount_overlay(&runtime::Overlay { lowers: &layers, upper: None })?;
-        Opened::stopped(engine, name, container, root, None)
-    }
-
-    fn writing(engine: &Engine, name: &str) -> Result<Opened> {
-        let container = Container::find(engine, name)?;
-        if container.running {
-            return Opened::running(engine, name, container);
+        let read_only = || runtime::mount_overlay(&runtime::Overlay { lowers: &layers, upper: None });
+        if access == Access::Read {
+            return Opened::stopped(engine, name, container, read_only()?, None);
         }
         let lock = engine.store.lock_container(&container.record.id)?;
         let lock =
             lock.ok_or_else(|| Error::conflict(format!("container {name} is in use by another command")))?;
         let dir = engine.store.container_dir(&container.record.id);
-        let (fs, work) = (dir.join("fs"), dir.join("work"));
-        let upper = Some(runtime::Upper { fs: &fs, work: &work });
-        let lowers = container.lowers(engine)?;
-        volume::make(&container, &dir, &container.layers(engine)?)?;
-        let root = runtime::mount_overlay(&runtime::Overlay { lowers: &lowers, upper })?;
+        volume::make(&container, &dir, &layers)?;
+        let root = match access {
+            Access::Write => {
+                let (fs, work) = (dir.join("fs"), dir.join("work"));
+                let upper = Some(runtime::Upper { fs: &fs, work: &work });
+                runtime::mount_overlay(&runtime::Overlay { lowers: &layers[1..], upper })?
+            }
+            Access::Read | Access::Layer => read_only()?,
+        };
         Opened::stopped(engine, name, container, root, Some(lock))
     }
 

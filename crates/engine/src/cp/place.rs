@@ -136,11 +136,11 @@ impl Tree {
     fn place(&self, path: &Path) -> Place<'_> {
         for (mounted, directory) in &self.mounts {
             if let Ok(path) = path.strip_prefix(mounted) {
-                return Place { root: directory.as_fd(), path: path.to_owned() };
+                return Place { root: directory.as_fd(), path: path.to_owned(), mounted: true };
             }
         }
         let path = path.strip_prefix("/").unwrap_or(path).to_owned();
-        Place { root: self.root.as_fd(), path }
+        Place { root: self.root.as_fd(), path, mounted: false }
     }
 }
 
@@ -148,11 +148,17 @@ impl Tree {
 pub(super) struct Place<'a> {
     root: BorrowedFd<'a>,
     path: PathBuf,
+    mounted: bool,
 }
 
 impl Place<'_> {
     fn at(&self) -> &Path {
         if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path }
+    }
+
+    /// Its path in the tree; `None` where it is in something mounted there.
+    pub fn in_tree(&self) -> Option<&Path> {
+        (!self.mounted).then_some(&self.path)
     }
 
     /// What is there, if it is a link the link itself.

@@ -103,7 +103,7 @@ pub(crate) fn print(
             Some(Template::parse(text).map_err(|error| format::parsing(error).with_code(BAD_TEMPLATE))?)
         }
     };
-    let engine = global.engine()?;
+    let engine = if size { global.engine_in_namespace()? } else { global.engine()? };
     let mut objects = Vec::new();
     let mut lines = String::new();
     let mut errors: Vec<CliError> = Vec::new();
@@ -146,11 +146,11 @@ pub(crate) fn print(
 }
 
 /// A container of that name or ID, else an image, as Docker looks.
-fn find(engine: &Engine, only: Option<Object>, _size: bool, name: &str) -> Result<Value, Error> {
+fn find(engine: &Engine, only: Option<Object>, size: bool, name: &str) -> Result<Value, Error> {
     match only {
         Some(Object::Image) => engine::inspect::image(engine, name),
-        Some(Object::Container) => engine::container::inspect(engine, name),
-        None => match engine::container::inspect(engine, name) {
+        Some(Object::Container) => engine::container::inspect(engine, name, size),
+        None => match engine::container::inspect(engine, name, size) {
             Err(error) if error.kind == Kind::NotFound => match engine::inspect::image(engine, name) {
                 Err(error) if error.kind == Kind::NotFound => {
                     Err(Error::not_found(format!("No such object: {name}")))
