@@ -191,57 +191,72 @@ impl Glob {
         Glob { tokens, begin: begin.into_bytes(), end: end.into_bytes() }
     }
 
-    /// Follows all ways through the tokens at once: the time is the length of the path times that
-    /// of the pattern.
+    /// Follows all ways through the tokens at once: the time is the length of the path times, at
+    /// worst, that of the pattern.
     fn matches(&self, path: &[u8]) -> bool {
         if !path.starts_with(&self.begin) || !path.ends_with(&self.end) {
             return false;
         }
-        let last = self.tokens.len();
-        let mut states = vec![false; last + 1];
+        // A state is the number of a token that is next. Nearly all patterns fit in one word.
+        let mut states = vec![0; self.tokens.len() / 64 + 1];
         let mut next = states.clone();
-        states[0] = true;
-        self.pass_over(&mut states);
+        self.reach(&mut states, 0);
         for c in characters(path) {
-            next.fill(false);
-            let mut alive = false;
-            for (index, token) in self.tokens.iter().enumerate() {
-                if !states[index] {
-                    continue;
+            next.fill(0);
+            for (word, bits) in states.iter().enumerate() {
+                let mut bits = *bits;
+                while bits != 0 {
+                    let index = word * 64 + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    self.step(&mut next, index, c);
                 }
-                let (stays, goes) = match token {
-                    Token::Literal(literal) => (false, c == *literal),
-                    Token::NoSlash => (false, c != '/'),
-                    Token::NoSlashes => (c != '/', false),
-                    Token::Directories => continue,
-                    Token::Inside => (c != '\n', c == '/'),
-                    Token::Anything => (c != '\n', false),
-                    Token::Class { negated, ranges } => {
-                        let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
-                        (false, inside != *negated)
-                    }
-                };
-                next[index] |= stays;
-                next[index + 1] |= goes;
-                alive |= stays || goes;
-            }
-            if !alive {
-                return false;
             }
             std::mem::swap(&mut states, &mut next);
-            self.pass_over(&mut states);
+            if states.iter().all(|word| *word == 0) {
+                return false;
+            }
         }
-        states[last]
+        let last = self.tokens.len();
+        states[last / 64] & 1 << (last % 64) != 0
     }
 
-    /// Tokens that may stand for nothing are passed over.
-    fn pass_over(&self, states: &mut [bool]) {
-        for (index, token) in self.tokens.iter().enumerate() {
-            if states[index] {
-                states[index + 1] |= matches!(token, Token::NoSlashes | Token::Anything | Token::Directories);
-                if *token == Token::Directories {
-                    states[index + 2] = true;
+    /// Where the token `index` goes on `c`.
+    fn step(&self, next: &mut [u64], index: usize, c: char) {
+        let (stays, goes) = match self.tokens.get(index) {
+            None | Some(Token::Directories) => return,
+            Some(Token::Literal(literal)) => (false, c == *literal),
+            Some(Token::NoSlash) => (false, c != '/'),
+            Some(Token::NoSlashes) => (c != '/', false),
+            Some(Token::Inside) => (c != '\n', c == '/'),
+            Some(Token::Anything) => (c != '\n', false),
+            Some(Token::Class { negated, ranges }) => {
+                let inside = ranges.iter().any(|(low, high)| (*low..=*high).contains(&c));
+                (false, inside != *negated)
+            }
+        };
+        if stays {
+            self.reach(next, index);
+        }
+        if goes {
+            self.reach(next, index + 1);
+        }
+    }
+
+    /// Adds a state, and those behind it, over tokens that may stand for nothing.
+    fn reach(&self, states: &mut [u64], mut index: usize) {
+        loop {
+            let bit = 1 << (index % 64);
+            if states[index / 64] & bit != 0 {
+                return;
+            }
+            states[index / 64] |= bit;
+            match self.tokens.get(index) {
+                Some(Token::NoSlashes | Token::Anything) => index += 1,
+                Some(Token::Directories) => {
+                    self.reach(states, index + 1);
+                    index += 2;
                 }
+                _ => return,
             }
         }
     }

@@ -9,9 +9,7 @@
 //! A Dockerfile or `.dockerignore` that is excluded is still read, as in BuildKit: they are read
 //! apart from the context and never judged here. They are only not there for COPY then.
 
-mod pattern;
-
-use pattern::Matcher;
+use graph::Pattern as Matcher;
 
 use crate::diagnostic::Diagnostic;
 use crate::directive::shorten;
