@@ -270,3 +270,31 @@ fn directories_and_files_made() {
     );
     assert_eq!(made(vec![file("/var", None), file("/var", None)]).unwrap().0, "700 var/\nvar/EOF = text\n");
 }
+
+#[test]
+fn times_are_of_no_consequence_under_an_epoch() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let mut seen = Vec::new();
+    for name in ["first", "second"] {
+        let root = place.tree(name, "a = 1\n d/b = 2\n l -> a");
+        let context = everything(&root);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let out = place.layer();
+        let options = solver::file::Options {
+            base: &[],
+            out: &out,
+            mode: mode(),
+            epoch: Some(1_000_000),
+            previous: None,
+            stop: &stop,
+        };
+        let op = op([copy(&["/"], "/made/here"), copy(&["/a"], "/made/too/")]);
+        let inputs = vec![Input::Unused, Input::Context(&context)];
+        seen.push(solver::file::run(&op, inputs, &options).unwrap().stat);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
