@@ -202,6 +202,7 @@ fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
     let spec = job.spec;
     die_with(job.supervisor)?;
     let _ = rustix::process::setsid();
+    syscalls::new_session_keyring();
     // Nodes and directories are made with the modes they are given.
     rustix::process::umask(rustix::fs::Mode::empty());
     join_namespaces(spec)?;

@@ -191,5 +191,5 @@ fn home(uid: u32) -> String {
             (fields.get(2)?.parse() == Ok(uid) && !home.is_empty()).then(|| home.to_owned())
         })
     };
-    read().unwrap_or_else(|| if uid == 0 { "/root".into() } else { "/".into() })
+    read().unwrap_or_else(|| "/".into())
 }

@@ -159,6 +159,14 @@ pub(crate) fn interface_up(socket: impl AsFd, name: &CStr) -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves the session keyring, with whatever keys the user's login put there, for a new one, as runc does. A kernel
+/// without keyrings, or a full quota, is no matter: Docker's seccomp profile keeps containers off them too.
+pub(crate) fn new_session_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+}
+
 /// Loads a seccomp filter into this thread, with `SECCOMP_FILTER_FLAG_*`.
 pub(crate) fn load_filter(program: &[libc::sock_filter], flags: libc::c_ulong) -> io::Result<()> {
     let len = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;

@@ -64,7 +64,9 @@ struct Active {
     warnings: Vec<String>,
     /// Set when the process is reaped; then only the recorder is waited for.
     code: Option<i32>,
-    /// Told to the client, or there is no one to tell.
+    /// The client is gone: killed, the container is waited for, and nobody told.
+    abandoned: bool,
+    /// Told to the client, if there is one.
     over: bool,
     /// The name of the cgroups that an external runtime makes and, killed, leaves behind.
     cgroup: Option<String>,
@@ -147,7 +149,9 @@ impl Server {
             match (container.code, &container.recorder) {
                 (None, _) => {
                     watched.push((Of::Process(n), container.pidfd.as_fd()));
-                    watched.push((Of::Client(n), container.events.as_fd()));
+                    if !container.abandoned {
+                        watched.push((Of::Client(n), container.events.as_fd()));
+                    }
                 }
                 (Some(_), Some(recorder)) => watched.push((Of::Recorder(n), recorder.pidfd())),
                 (Some(_), None) => {}
@@ -278,6 +282,7 @@ impl Cloned {
             failure: None,
             warnings: Vec::new(),
             code: None,
+            abandoned: false,
             over: false,
             cgroup: self.cgroup,
         }
@@ -324,10 +329,7 @@ impl Active {
             Ok(Some((Control::Signal(signal), _))) => self.kill(signal),
             Ok(None) | Err(_) => {
                 self.kill(libc::SIGKILL);
-                self.reap();
-                // It ends by itself, as its container is gone; nobody wants its records.
-                let _ = self.recorder.take().map(Recorder::finish);
-                self.over = true;
+                self.abandoned = true;
             }
         }
     }

@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "output_is_complete", run: output_is_complete, on: EVERY, modes: MODES },
     Case { name: "stdin", run: stdin, on: EVERY, modes: MODES },
     Case { name: "environment", run: environment, on: EVERY, modes: MODES },
+    Case { name: "home_of_nobody", run: home_of_nobody, on: EVERY, modes: MODES },
     Case { name: "user", run: user, on: EVERY, modes: WITH_IDS },
     Case { name: "unmapped_user", run: unmapped_user, on: EMBEDDED, modes: &[ModeName::Single] },
     Case { name: "working_directory_is_made", run: working_directory_is_made, on: EVERY, modes: MODES },
@@ -190,4 +191,12 @@ fn changes_go_to_the_upper(bed: &Bed) {
     assert!(bed.dir.join("root/etc/group").exists());
     let names: Vec<_> = fs::read_dir(&output.upper).expect("read").flatten().map(|e| e.file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
+}
+
+fn home_of_nobody(bed: &Bed) {
+    fs::remove_file(bed.dir.join("root/etc/passwd")).expect("remove");
+    assert_eq!(bed.sh("echo $HOME").ok().stdout, "/\n");
+    let mut spec = bed.shell("echo $HOME");
+    spec.process.env.push("HOME=/mine".into());
+    assert_eq!(bed.run(spec).ok().stdout, "/mine\n");
 }
