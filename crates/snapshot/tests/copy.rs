@@ -425,6 +425,30 @@ fn an_archive_in_between() {
 }
 
 #[test]
+fn as_deep_as_paths_can_be() {
+    if !is_root() {
+        return;
+    }
+    let host = Host::new();
+    // The layer's own path counts, too.
+    let deep = "d/".repeat(1900);
+    let mut dir = runtime::beneath::open_root(host.dir.path()).unwrap();
+    for name in deep.split('/').filter(|name| !name.is_empty()) {
+        rustix::fs::mkdirat(&dir, name, rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+        dir = rustix::fs::openat(&dir, name, flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    // As much stack as any thread has.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (out, written) = copy_host(&Layers::new(), &host, "app", &How::default()).unwrap();
+            assert_eq!(written.stat.unwrap().inodes, 1901);
+            drop(out);
+        });
+    });
+}
+
+#[test]
 fn a_stop_is_obeyed() {
     if !is_root() {
         return;

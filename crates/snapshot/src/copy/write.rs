@@ -143,6 +143,7 @@ pub(super) struct Worker {
 
 impl Writer<'_> {
     fn work(&self) -> Vec<Read> {
+        let _watch = StopOnPanic(self.tar.as_ref());
         let mut worker = Worker::default();
         while let Some(portion) = self.flat.portions.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             for at in portion.clone() {
@@ -528,6 +529,17 @@ impl Writer<'_> {
             }
         }
         Ok(owners.save(self.how.out)?)
+    }
+}
+
+/// Lets nobody wait for a worker that panicked.
+struct StopOnPanic<'t>(Option<&'t Ordered>);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if let Some(tar) = self.0.filter(|_| std::thread::panicking()) {
+            tar.stop();
+        }
     }
 }
 

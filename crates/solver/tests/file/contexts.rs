@@ -199,3 +199,31 @@ fn the_cache_spares_reading() {
     flip(&root.join("a"));
     assert_ne!(content().digest, first.digest);
 }
+
+#[test]
+fn as_deep_as_paths_can_be() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let root = place.tree("context", "top = 1");
+    let mut dir = runtime::beneath::open_root(&root).unwrap();
+    for _ in 0..1900 {
+        rustix::fs::mkdirat(&dir, "d", rustix::fs::Mode::RWXU).unwrap();
+        dir = runtime::beneath::open_in_root(
+            std::os::fd::AsFd::as_fd(&dir),
+            "d",
+            rustix::fs::OFlags::PATH,
+            rustix::fs::Mode::empty(),
+        )
+        .unwrap();
+    }
+    let context = everything(&root);
+    let operation = op([graph::Copy { exclude: vec!["none".into()], ..copy(&["/"], "/x/") }]);
+    // With the stack that threads of a solve have.
+    let out = place.layer();
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| run(&operation, &[], Input::Context(&context), &out));
+        assert_eq!(done.join().unwrap().unwrap().stat.inodes, 1902);
+    });
+}
