@@ -44,7 +44,13 @@ pub(crate) fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
     let parsed = dockerfile::parse(text.as_bytes()).map_err(wrong)?;
     let mut image = Image(config.clone());
     let lowered = lower(&parsed.dockerfile, &LowerOptions::default(), &mut image).map_err(wrong)?;
+    let has_path = |env: &[String]| env.iter().any(|variable| variable.starts_with("PATH="));
+    let had_path = has_path(&config.env) || changes.iter().any(|change| change.contains("PATH"));
     *config = lowered.config.config;
+    if !had_path {
+        // What a FROM brings, which no change said.
+        config.env.retain(|variable| !variable.starts_with("PATH="));
+    }
     Ok(())
 }
 
@@ -79,6 +85,7 @@ mod tests {
         assert!(config.env.contains(&"A=2".to_owned()) && config.env.contains(&"B=1".to_owned()));
         assert!(config.exposed_ports.is_some_and(|ports| ports.contains_key("80/tcp")));
         assert_eq!(config.user, "app");
+        assert!(!config.env.iter().any(|variable| variable.starts_with("PATH=")));
     }
 
     #[test]

@@ -29,13 +29,17 @@ pub struct ImportRequest {
 /// whatever order or format the archive had: the same tree gives the same DiffID.
 pub fn import(engine: &Engine, request: &ImportRequest, source: impl Read + Send) -> Result<ImageId> {
     let lease = engine.store.lease()?;
+    let mut config = oci::Config::default();
+    // Before the work: a wrong instruction leaves nothing.
+    changes::apply(&mut config, &request.changes)?;
     let pending = engine.store.begin_snapshot()?;
     let mode = runtime::mode().unwrap_or(runtime::Mode::Root);
-    snapshot::apply(source, pending.fs(), &ApplyOptions::new(mode))?;
+    let options = ApplyOptions { any_compression: true, ..ApplyOptions::new(mode) };
+    snapshot::apply(source, pending.fs(), &options)?;
     let stat = snapshot::diff(pending.fs(), io::sink(), &DiffOptions::default())?;
     engine.store.commit_snapshot(pending, None::<&ChainId>, &solver::row(&stat))?;
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
-    let mut config = ImageConfig::scratch(&platform);
+    let mut config = ImageConfig { config, ..ImageConfig::scratch(&platform) };
     let created = Some(timestamp(request.epoch));
     config.created.clone_from(&created);
     config.rootfs.diff_ids = vec![stat.diff_id];
@@ -44,7 +48,6 @@ pub fn import(engine: &Engine, request: &ImportRequest, source: impl Read + Send
         comment: request.message.clone().unwrap_or_else(|| "Imported from -".to_owned()),
         ..History::default()
     }];
-    changes::apply(&mut config.config, &request.changes)?;
     let document = Document::of(config);
     let image = engine.store.put_image(&document.bytes, &ImageMeta::default())?;
     if let Some(reference) = &request.reference {

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use oci::{ImageId, Platform, Reference};
+use store::PruneOptions;
 
 use crate::archive;
 use crate::{Engine, Error, Result};
@@ -14,11 +15,23 @@ pub struct LoadedImage {
     pub image: ImageId,
     /// The names it got.
     pub references: Vec<Reference>,
+    /// Which of the names another image had until now.
+    pub replaced: Vec<(Reference, ImageId)>,
 }
 
-/// Loads every image of the archive `source`, Docker's or an OCI layout, plain or compressed. Names
-/// that other images had move to these.
+/// Loads every image of the archive `source`, Docker's or an OCI layout, plain or compressed. Names that other images
+/// had move to these. If anything in it is wrong, nothing gets a name and nothing stays.
 pub fn load(engine: &Engine, source: impl Read + Send) -> Result<Vec<LoadedImage>> {
+    let loaded = load_leased(engine, source);
+    // What was read and belongs to no image: of a bad archive all of it, of a good one what is not needed. Whether
+    // that can be dropped now does not change what the archive was.
+    let swept = engine.store.prune(&PruneOptions::default());
+    let loaded = loaded?;
+    swept?;
+    Ok(loaded)
+}
+
+fn load_leased(engine: &Engine, source: impl Read + Send) -> Result<Vec<LoadedImage>> {
     let _lease = engine.store.lease()?;
     let loaded = archive::read(&engine.store, source, &Platform::host())?;
     if loaded.is_empty() {
@@ -26,10 +39,12 @@ pub fn load(engine: &Engine, source: impl Read + Send) -> Result<Vec<LoadedImage
     }
     let mut result = Vec::new();
     for item in loaded {
+        let mut replaced = Vec::new();
         for reference in &item.references {
-            engine.store.set_reference(reference, &item.image)?;
+            let before = engine.store.set_reference(reference, &item.image)?;
+            replaced.extend(before.filter(|id| *id != item.image).map(|id| (reference.clone(), id)));
         }
-        result.push(LoadedImage { image: item.image, references: item.references });
+        result.push(LoadedImage { image: item.image, references: item.references, replaced });
     }
     Ok(result)
 }

@@ -1,7 +1,7 @@
 //! `pull`: an image from a registry or from an OCI layout on disk.
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci::{
     Descriptor, Digest, Document, HashingWriter, ImageConfig, ImageId, Index, Manifest, Platform, Reference,
@@ -9,7 +9,7 @@ use oci::{
 };
 use registry::Client;
 pub use registry::Options;
-use store::{ImageMeta, LayerBlob};
+use store::{ImageMeta, LayerBlob, PruneOptions};
 
 use crate::archive;
 use crate::{Engine, Error, Event, Events, Kind, Result};
@@ -19,7 +19,8 @@ use crate::{Engine, Error, Event, Events, Kind, Result};
 pub enum PullSource {
     /// A registry; the tag is `latest` where the reference has neither tag nor digest.
     Registry(Reference),
-    /// An OCI layout in a directory on the host; the images named so in it, or all.
+    /// An OCI layout in a directory on the host; the images named so in it, or all. A name that is a tag alone becomes
+    /// one of the directory's name.
     Layout {
         /// The directory.
         path: PathBuf,
@@ -64,26 +65,33 @@ pub fn pull(
     options: &Options,
     events: &dyn Events,
 ) -> Result<Vec<Pulled>> {
-    let _lease = engine.store.lease()?;
     match source {
-        PullSource::Registry(reference) => Ok(vec![remote(engine, reference, platform, options, events)?]),
+        PullSource::Registry(reference) => {
+            let _lease = engine.store.lease()?;
+            Ok(vec![remote(engine, reference, platform, options, events)?])
+        }
         PullSource::Layout { path, tag } => {
-            let loaded = archive::read_layout(&engine.store, path, tag.as_deref(), platform)?;
-            let mut pulled = Vec::new();
-            for item in loaded {
-                for reference in &item.references {
-                    engine.store.set_reference(reference, &item.image)?;
-                }
-                pulled.push(Pulled {
-                    image: item.image,
-                    digest: None,
-                    references: item.references,
-                    up_to_date: false,
-                });
-            }
+            let pulled = layout(engine, path, tag.as_deref(), platform);
+            // What was read and belongs to no image.
+            let swept = engine.store.prune(&PruneOptions::default());
+            let pulled = pulled?;
+            swept?;
             Ok(pulled)
         }
     }
+}
+
+fn layout(engine: &Engine, path: &Path, tag: Option<&str>, platform: &Platform) -> Result<Vec<Pulled>> {
+    let _lease = engine.store.lease()?;
+    let mut pulled = Vec::new();
+    for item in archive::read_layout(&engine.store, path, tag, platform)? {
+        for reference in &item.references {
+            engine.store.set_reference(reference, &item.image)?;
+        }
+        let references = item.references;
+        pulled.push(Pulled { image: item.image, digest: None, references, up_to_date: false });
+    }
+    Ok(pulled)
 }
 
 fn remote(

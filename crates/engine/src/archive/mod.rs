@@ -3,6 +3,7 @@
 //! What is written serves both: an OCI layout that also holds Docker's `manifest.json`, as Docker
 //! itself writes since version 25. What is read may be either, old or new.
 
+mod files;
 mod read;
 mod write;
 

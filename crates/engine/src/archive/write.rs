@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use oci::{
-    ChainId, Descriptor, DiffId, Digest, Document, HashingWriter, Index, Manifest, Platform, Reference,
-    annotation, media_type,
+    ChainId, Descriptor, DiffId, Digest, Document, HashingWriter, Index, Manifest, Reference, annotation,
+    media_type,
 };
 use serde::Serialize;
 use store::{Image, Store};
@@ -63,12 +63,13 @@ pub(crate) fn write(
         archive.blob(&manifest.digest, &manifest.bytes)?;
         docker.push(DockerManifest {
             config: blob_path(&config.digest),
-            repo_tags: Some(item.references.iter().map(Reference::familiar).collect()),
+            repo_tags: (!item.references.is_empty())
+                .then(|| item.references.iter().map(Reference::familiar).collect()),
             layers: layers.iter().map(|layer| blob_path(&layer.digest)).collect(),
         });
         let media_type = manifest.value.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
         let mut entry = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64);
-        entry.platform = Some(bare(config.value.platform()));
+        entry.platform = Some(config.value.platform());
         if item.references.is_empty() {
             manifests.push(entry.clone());
         }
@@ -78,7 +79,8 @@ pub(crate) fn write(
             if let Some(tag) = &reference.tag {
                 let name = match format {
                     Format::Docker => tag.clone(),
-                    Format::Oci => reference.familiar(),
+                    // In full, as podman writes and reads it.
+                    Format::Oci => reference.to_string(),
                 };
                 named.annotations.insert(annotation::REF_NAME.to_owned(), name);
             }
@@ -99,11 +101,6 @@ pub(crate) fn write(
     }
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     archive.end()
-}
-
-/// Windows fields have no place in an index of Linux images, and an empty variant none in any.
-fn bare(platform: Platform) -> Platform {
-    platform
 }
 
 /// The manifest that the image came with, where it says the layers as they are written here; else

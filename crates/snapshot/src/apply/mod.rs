@@ -82,12 +82,14 @@ pub struct ApplyOptions {
     pub ids: Mode,
     /// Whether to make the [`crate::tree_digest`] of the content on the way, for less than reading it again takes.
     pub tree_digest: bool,
+    /// Whether to take what no registry has for a layer too: bzip2 and xz.
+    pub any_compression: bool,
 }
 
 impl ApplyOptions {
     /// Default limits, no layers below.
     pub fn new(ids: Mode) -> ApplyOptions {
-        ApplyOptions { lowers: Vec::new(), limits: Limits::default(), ids, tree_digest: false }
+        ApplyOptions { lowers: Vec::new(), limits: Limits::default(), ids, tree_digest: false, any_compression: false }
     }
 }
 
@@ -143,7 +145,9 @@ pub fn apply(src: impl Read + Send, dest: &Path, opts: &ApplyOptions) -> Result<
     let bounds = opts.limits.bounds();
     let mut tree = Tree::new(dest, &opts.lowers, opts.ids)?;
     let (inflater, chunks) = stream::pipe();
-    let allowed = &[Compression::None, Compression::Gzip, Compression::Zstd];
+    let allowed =
+        &[Compression::None, Compression::Gzip, Compression::Zstd, Compression::Bzip2, Compression::Xz];
+    let allowed = if opts.any_compression { allowed.as_slice() } else { &allowed[..3] };
     let (extracted, inflated) = std::thread::scope(|scope| {
         let inflating = scope.spawn(move || inflater.run(src, allowed, bounds));
         let mut tar = TarReader::new(chunks, opts.limits.header);

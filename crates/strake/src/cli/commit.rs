@@ -28,7 +28,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let parse = |text: &String| Reference::parse(text).map_err(|e| CliError::new(e.to_string()));
+    let parse = |text: &String| match Reference::parse(text) {
+        Ok(reference) if reference.digest.is_some() => {
+            Err(CliError::new("refusing to create a tag with a digest reference"))
+        }
+        parsed => parsed.map_err(|e| CliError::new(e.to_string())),
+    };
     let request = CommitRequest {
         reference: args.reference.as_ref().map(parse).transpose()?,
         container: args.container,

@@ -34,7 +34,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
         }
         path => Box::new(File::open(path).map_err(|e| CliError::new(format!("cannot open {path}: {e}")))?),
     };
-    let parse = |text: &String| Reference::parse(text).map_err(|e| CliError::new(e.to_string()));
+    let parse = |text: &String| match Reference::parse(text) {
+        Ok(reference) if reference.digest.is_some() => {
+            Err(CliError::new("refusing to create a tag with a digest reference"))
+        }
+        parsed => parsed.map_err(|e| CliError::new(e.to_string())),
+    };
     let request = ImportRequest {
         reference: args.reference.as_ref().map(parse).transpose()?,
         changes: args.changes,

@@ -14,9 +14,12 @@ pub(crate) struct Args {
     /// Read this file instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Print only the images' IDs
+    /// Print only the images' names
     #[arg(short, long)]
     quiet: bool,
+    /// Taken for Docker's sake: of several platforms this machine's is loaded
+    #[arg(long, hide = true)]
+    platform: Option<String>,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
@@ -33,9 +36,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     };
     let engine = global.engine_in_namespace()?;
     for loaded in load(&engine, source)? {
-        if args.quiet {
-            output::text(&format!("{}\n", loaded.image))?;
-        } else if loaded.references.is_empty() {
+        if !args.quiet {
+            for (reference, before) in &loaded.replaced {
+                output::text(&format!(
+                    "The image {} already exists, renaming the old one with ID {before} to empty string\n",
+                    reference.familiar()
+                ))?;
+            }
+        }
+        if loaded.references.is_empty() {
             output::text(&format!("Loaded image ID: {}\n", loaded.image))?;
         } else {
             for reference in &loaded.references {

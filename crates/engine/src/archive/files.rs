@@ -1,0 +1,333 @@
+//! The regular files of an archive or of a layout's directory, by their paths.
+//!
+//! An archive is read once, from its start to its end, before anything in it can be known for what it is: layers come
+//! before the document that names them. Files of more than a few kilobytes go into the store as blobs on the way,
+//! small ones are kept in memory. Paths are names and nothing else: none is ever opened because an archive says so.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oci::{Descriptor, Digest};
+use store::{LayerBlob, Store};
+
+use super::{DOCUMENT_LIMIT, ENTRY_LIMIT};
+use crate::{Error, Result};
+
+/// Files up to this size are kept in memory…
+const SMALL: u64 = 64 << 10;
+/// …as long as they are not more in all.
+const SMALL_TOTAL: u64 = 64 << 20;
+/// Links followed to a file: old archives of Docker have one, to another layer.
+const LINKS: usize = 8;
+/// Bytes after the archive's end that are read, so that whoever writes a pipe can finish.
+const TRAILER: u64 = 16 << 20;
+
+/// One file.
+#[derive(Clone)]
+enum Held {
+    Memory(Arc<[u8]>),
+    Blob { digest: Digest, size: u64 },
+}
+
+/// The files of an archive, or of a directory.
+pub(super) struct Files<'a> {
+    store: &'a Store,
+    held: RefCell<BTreeMap<String, Held>>,
+    links: BTreeMap<String, String>,
+    /// Where files that are not held are read from when they are asked for.
+    directory: Option<PathBuf>,
+}
+
+impl<'a> Files<'a> {
+    /// Those of a layout in a directory (on the host).
+    pub fn of_directory(store: &'a Store, directory: &Path) -> Files<'a> {
+        let directory = Some(directory.to_owned());
+        Files { store, held: RefCell::default(), links: BTreeMap::new(), directory }
+    }
+
+    /// Those of a tar, plain or compressed, which is read to its end.
+    pub fn of_archive(store: &'a Store, source: impl Read + Send) -> Result<Files<'a>> {
+        let broken = |e: io::Error| Error::invalid(format!("the archive cannot be read: {e}"));
+        let read = Arc::new(AtomicU64::new(0));
+        let source = Counted { source, read: Arc::clone(&read) };
+        let (_, source) = snapshot::compress::reader(source).map_err(broken)?;
+        let mut source = Bounded { source, read, given: 0 };
+        let mut files = Files { store, held: RefCell::default(), links: BTreeMap::new(), directory: None };
+        let mut archive = tar::Archive::new(&mut source);
+        let mut in_memory = 0;
+        for (count, entry) in archive.entries().map_err(broken)?.enumerate() {
+            if count >= ENTRY_LIMIT {
+                return Err(Error::invalid(format!("the archive has more than {ENTRY_LIMIT} entries")));
+            }
+            let mut entry = entry.map_err(broken)?;
+            let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
+            match entry.header().entry_type() {
+                tar::EntryType::Regular | tar::EntryType::Continuous => {
+                    let size = entry.size();
+                    let small = size <= SMALL && in_memory + size <= SMALL_TOTAL;
+                    in_memory += if small { size } else { 0 };
+                    let held = files.take(&mut entry, size, small).map_err(|e| e.within(&path))?;
+                    files.held.get_mut().insert(path, held);
+                }
+                tar::EntryType::Symlink | tar::EntryType::Link => {
+                    if let Some(target) = entry.link_name_bytes() {
+                        let target = String::from_utf8_lossy(&target).into_owned();
+                        let hard = entry.header().entry_type() == tar::EntryType::Link;
+                        let target = if hard { clean(&target) } else { beside(&path, &target) };
+                        files.links.insert(path, target);
+                    }
+                }
+                _ => {}
+            }
+        }
+        drop(archive);
+        // What follows counts for nothing, also if it cannot be read.
+        let _ = io::copy(&mut source.take(TRAILER), &mut io::sink());
+        Ok(files)
+    }
+
+    fn take(&self, entry: &mut impl Read, size: u64, small: bool) -> std::result::Result<Held, TakeError> {
+        if small {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+            entry.read_to_end(&mut bytes).map_err(TakeError::Read)?;
+            return match bytes.len() as u64 == size {
+                true => Ok(Held::Memory(bytes.into())),
+                false => Err(TakeError::Short { there: bytes.len() as u64, size }),
+            };
+        }
+        let mut writer = self.store.blob_writer()?;
+        let mut buffer = vec![0u8; 256 << 10];
+        let mut there = 0;
+        loop {
+            let read = match entry.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(TakeError::Read(error)),
+            };
+            io::Write::write_all(&mut writer, &buffer[..read]).map_err(TakeError::Write)?;
+            there += read as u64;
+        }
+        if there != size {
+            return Err(TakeError::Short { there, size });
+        }
+        let (digest, size) = writer.commit(None)?;
+        Ok(Held::Blob { digest, size })
+    }
+
+    pub fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// Whether there is a file (or a link) at that path.
+    pub fn has(&self, path: &str) -> bool {
+        self.held.borrow().contains_key(path) || self.links.contains_key(path)
+    }
+
+    /// The file at `path` as a blob of the store: its digest and size.
+    pub fn blob(&self, path: &str) -> Result<(Digest, u64)> {
+        match self.find(path)? {
+            Held::Blob { digest, size } => Ok((digest, size)),
+            Held::Memory(bytes) => Ok((self.store.put_blob(&bytes)?, bytes.len() as u64)),
+        }
+    }
+
+    /// The content of a document.
+    pub fn document(&self, path: &str) -> Result<Vec<u8>> {
+        match self.find(path)? {
+            Held::Blob { digest, .. } => Ok(self.store.read_blob(&digest, DOCUMENT_LIMIT)?),
+            Held::Memory(bytes) => Ok(bytes.to_vec()),
+        }
+    }
+
+    /// The content of the document that `descriptor` describes, which it has to be.
+    pub fn described(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let bytes = self.document(&path_of(&descriptor.digest)?)?;
+        let found = Digest::sha256(&bytes);
+        if found != descriptor.digest || bytes.len() as u64 != descriptor.size {
+            return Err(other(descriptor, &found, bytes.len() as u64));
+        }
+        Ok(bytes)
+    }
+
+    /// The layer that `descriptor` describes, as a blob.
+    pub fn layer(&self, descriptor: &Descriptor) -> Result<LayerBlob> {
+        let (digest, size) = self.blob(&path_of(&descriptor.digest)?)?;
+        if digest != descriptor.digest || size != descriptor.size {
+            return Err(other(descriptor, &digest, size));
+        }
+        Ok(LayerBlob { digest, size, media_type: descriptor.media_type.clone() })
+    }
+
+    /// The file at `path`, through the links that old Docker archives have.
+    fn find(&self, path: &str) -> Result<Held> {
+        let mut at = clean(path);
+        for _ in 0..LINKS {
+            if let Some(held) = self.held.borrow().get(&at) {
+                return Ok(held.clone());
+            }
+            match self.links.get(&at) {
+                Some(target) => at.clone_from(target),
+                None => break,
+            }
+        }
+        if let Some(directory) = &self.directory
+            && let Some(held) = self.fetch(directory, &at)?
+        {
+            self.held.borrow_mut().insert(at, held.clone());
+            return Ok(held);
+        }
+        let place = if self.directory.is_some() { "layout" } else { "archive" };
+        Err(Error::invalid(format!("the {place} has no file {path:?}, which its documents name")))
+    }
+
+    /// Takes a file of a layout's directory; a path never leads out of it.
+    fn fetch(&self, directory: &Path, path: &str) -> Result<Option<Held>> {
+        if path.split('/').any(|part| part == "..") {
+            return Ok(None);
+        }
+        let path = directory.join(path);
+        let failed = |e: &io::Error| Error::io(format!("read {}", path.display()), e);
+        let meta = match path.metadata() {
+            Ok(meta) if meta.is_file() => meta,
+            Ok(_) => return Err(Error::invalid(format!("{} is no regular file", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&error)),
+        };
+        let file = File::open(&path).map_err(|e| failed(&e))?;
+        let size = meta.len();
+        let shown = path.display().to_string();
+        self.take(&mut file.take(size), size, size <= SMALL).map(Some).map_err(|e| e.within(&shown))
+    }
+}
+
+/// Where a layout has the blob of that digest.
+fn path_of(digest: &Digest) -> Result<String> {
+    match digest.algorithm() {
+        "sha256" => Ok(format!("blobs/sha256/{}", digest.hex())),
+        other => {
+            Err(Error::unsupported(format!("{digest}: digests by {other} are not supported, only sha256")))
+        }
+    }
+}
+
+fn other(wanted: &Descriptor, digest: &Digest, size: u64) -> Error {
+    Error::invalid(format!(
+        "the archive's {} has digest {digest} and {size} bytes: it is damaged, or not the {} bytes that are named",
+        wanted.digest, wanted.size
+    ))
+}
+
+/// Why a file could not be taken.
+enum TakeError {
+    Read(io::Error),
+    Write(io::Error),
+    Short { there: u64, size: u64 },
+    Store(store::Error),
+}
+
+impl From<store::Error> for TakeError {
+    fn from(error: store::Error) -> TakeError {
+        TakeError::Store(error)
+    }
+}
+
+impl TakeError {
+    fn within(self, path: &str) -> Error {
+        match self {
+            TakeError::Read(error) => {
+                Error::invalid(format!("the archive cannot be read, within {path}: {error}"))
+            }
+            TakeError::Short { there, size } => {
+                Error::invalid(format!("the archive ends within {path}: {there} of {size} bytes are there"))
+            }
+            TakeError::Write(error) => Error::io(format!("keep {path}"), &error),
+            TakeError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    source: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Gives what a compressed archive uncompresses to, unless that is out of all proportion.
+struct Bounded<R> {
+    source: R,
+    /// Compressed bytes read for it.
+    read: Arc<AtomicU64>,
+    given: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let limits = snapshot::Limits::default();
+        let given = self.source.read(buffer)?;
+        self.given += given as u64;
+        let most = self.read.load(Ordering::Relaxed).saturating_mul(limits.ratio).max(limits.ratio_from);
+        if self.given > most || self.given > limits.bytes {
+            return Err(io::Error::other(format!(
+                "it uncompresses to more than {} times its size, or beyond {} bytes",
+                limits.ratio, limits.bytes
+            )));
+        }
+        Ok(given)
+    }
+}
+
+/// `./a//b/` as `a/b`.
+fn clean(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    parts.join("/")
+}
+
+/// The path that a symbolic link at `path` names.
+fn beside(path: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(clean("./a//b/"), "a/b");
+        assert_eq!(beside("one/layer.tar", "../two/layer.tar"), "two/layer.tar");
+        assert_eq!(beside("x", "../../y"), "y");
+    }
+
+    #[test]
+    fn what_swells_is_refused() {
+        let read = Arc::new(AtomicU64::new(1));
+        let mut bounded = Bounded { source: io::repeat(0), read, given: 2 << 30 };
+        assert!(bounded.read(&mut [0; 16]).is_err());
+        let read = Arc::new(AtomicU64::new(1 << 30));
+        let mut bounded = Bounded { source: io::repeat(0), read, given: 2 << 30 };
+        assert!(bounded.read(&mut [0; 16]).is_ok());
+    }
+}
