@@ -31,7 +31,7 @@ use crate::seccomp::Filter;
 use crate::spec::{NamespaceKind, Spec};
 use crate::{Error, terminal};
 use rustix::io::{Errno, dup};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -124,6 +124,8 @@ pub(crate) struct Job<'a> {
     pub init: bool,
     pub record_owners: bool,
     pub streams: Streams,
+    /// The limit of open files that strake was started with; the supervisor's own is higher.
+    pub open_files: Rlimit,
     /// Says to the supervisor and the client what they must know before exec.
     pub report: &'a mut dyn Report,
     /// Becomes readable when the supervisor is gone.
@@ -201,6 +203,7 @@ pub(crate) fn become_container(mut job: Job<'_>) -> Failure {
 fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
     let spec = job.spec;
     die_with(job.supervisor)?;
+    let _ = rustix::process::setrlimit(Resource::Nofile, job.open_files);
     let _ = rustix::process::setsid();
     syscalls::new_session_keyring();
     // Nodes and directories are made with the modes they are given.

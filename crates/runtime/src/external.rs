@@ -17,6 +17,7 @@ use rustix::mount::{
 };
 use rustix::mount::{UnmountFlags, move_mount, open_tree, unmount};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Resource;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -61,6 +62,7 @@ pub(crate) fn become_runtime(mut job: Job<'_>, runtime: &Path) -> Failure {
 
 fn drive(job: &mut Job<'_>, runtime: &Path) -> Result<Infallible, Failure> {
     container::die_with(job.supervisor)?;
+    let _ = rustix::process::setrlimit(Resource::Nofile, job.open_files);
     let _ = rustix::process::setsid();
     rustix::process::umask(Bits::empty());
     let runtime = Runtime::find(runtime, job.mode)?;

@@ -143,7 +143,8 @@ pub(super) fn assume(process: &Process, mode: Mode, report: &mut dyn Report) -> 
     };
     rustix::thread::set_capabilities(None, sets).doing(|| "setting capabilities")?;
     let _ = rustix::thread::clear_ambient_capability_set();
-    let ambient = set(&wanted.ambient);
+    // Only what is permitted and inheritable can be; `runc spec` names more, and runc does not mind either.
+    let ambient = set(&wanted.ambient) & set(&wanted.permitted) & set(&wanted.inheritable);
     for number in (0..64).filter(|n| ambient >> n & 1 == 1) {
         rustix::thread::configure_capability_in_ambient_set(bits(1 << number), true)
             .doing(|| "setting ambient capabilities")?;

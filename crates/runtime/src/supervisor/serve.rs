@@ -12,7 +12,9 @@ use crate::seccomp::{self, Filter};
 use crate::spec::{Seccomp, Spec};
 use crate::{Error, external, sys};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit, pidfd_open, setrlimit, waitid,
+};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub(crate) fn serve(socket: OwnedFd) -> i32 {
 struct Server {
     requests: OwnedFd,
     mode: Mode,
+    /// The limit that this process was started with.
+    open_files: Rlimit,
     /// Refers to this process; readable, for those who hold a copy, once it is dead.
     own_pidfd: OwnedFd,
     /// In the order the client sent them.
@@ -96,12 +100,16 @@ impl Server {
         // Containers inherit it. A client that is gone shows as an error: packets are sent without SIGPIPE.
         syscalls::default_signals();
         let _ = rustix::thread::set_name(c"strake");
+        // Some four descriptors a container: a thousand are soon used up.
+        let open_files = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: open_files.maximum, ..open_files });
         let mode = assume_entered()?;
         let staging = Staging::create(mode)?;
         let own_pidfd = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).doing(doing)?;
         Ok(Server {
             requests,
             mode,
+            open_files,
             own_pidfd,
             filters: Vec::new(),
             containers: Vec::new(),
@@ -236,6 +244,7 @@ impl Server {
                 init: request.init,
                 record_owners: request.record_owners,
                 streams,
+                open_files: self.open_files,
                 report: &mut reporter,
                 supervisor: self.own_pidfd.as_fd(),
             };

@@ -24,6 +24,7 @@ pub(crate) struct Case {
 }
 
 pub(crate) const EVERY: &[Which] = &[Which::Embedded, Which::Crun, Which::Runc];
+pub(crate) const OTHERS: &[Which] = &[Which::Crun, Which::Runc];
 pub(crate) const EMBEDDED: &[Which] = &[Which::Embedded];
 pub(crate) const MODES: &[ModeName] = &[ModeName::Root, ModeName::Mapped, ModeName::Single];
 /// Where more than one id exists.
