@@ -10,6 +10,7 @@
 pub mod path;
 
 mod attributes;
+mod ending;
 mod error;
 mod file;
 mod finish;
@@ -20,6 +21,7 @@ mod place;
 mod plan;
 mod previous;
 mod source;
+mod special;
 mod walk;
 mod write;
 

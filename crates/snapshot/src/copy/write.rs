@@ -22,7 +22,7 @@ use super::previous::Previous;
 use super::walk::{FileStat, open_dir, threads};
 use super::{Error, path};
 use crate::error::Doing as _;
-use crate::owners::{Owners, Record};
+use crate::owners::Record;
 use crate::{Entry, Kind, LayerStat, Mtime};
 
 /// How a plan is written.
@@ -117,8 +117,8 @@ pub(super) struct Writer<'w> {
     pub linked: AtomicUsize,
     pub uncertain: AtomicBool,
     /// Devices that could only be recorded.
-    devices: Mutex<Vec<(Vec<u8>, Record)>>,
-    failed: Mutex<Option<Error>>,
+    pub devices: Mutex<Vec<(Vec<u8>, Record)>>,
+    pub failed: Mutex<Option<Error>>,
 }
 
 /// Why a worker ends early.
@@ -209,51 +209,6 @@ impl Writer<'_> {
                 self.bare(at, item, kind, &leaf.meta, Xattrs::new())
             }
         }
-    }
-
-    /// Makes a link, pipe or device.
-    fn special(&self, worker: &mut Worker, item: &Item<'_>, leaf: &Leaf) -> Result<Kind, Halt> {
-        let dir = self.dir(worker, item.parent)?;
-        let name = path::base(&item.path);
-        let (kind, file_type, rdev) = match &leaf.kind {
-            LeafKind::Symlink(target) => {
-                let make = || rustix::fs::symlinkat(target.as_slice(), dir, name);
-                replacing(dir, name, make).map_err(|e| self.failed("creating", &item.path, e))?;
-                finish::by_name(dir, name, FileType::Symlink, &leaf.meta, self.ids)
-                    .map_err(|e| self.unfinished(&item.path, &leaf.meta, e))?;
-                return Ok(Kind::Symlink(target.clone()));
-            }
-            LeafKind::CharDevice(major, minor) => {
-                let (major, minor) = (*major, *minor);
-                (Kind::CharDevice { major, minor }, FileType::CharacterDevice, (major, minor))
-            }
-            LeafKind::BlockDevice(major, minor) => {
-                let (major, minor) = (*major, *minor);
-                (Kind::BlockDevice { major, minor }, FileType::BlockDevice, (major, minor))
-            }
-            _ => (Kind::Fifo, FileType::Fifo, (0, 0)),
-        };
-        let mode = Mode::from_raw_mode(leaf.meta.mode & 0o777);
-        let number = rustix::fs::makedev(rdev.0, rdev.1);
-        let make = |file_type| rustix::fs::mknodat(dir, name, file_type, mode, number);
-        match replacing(dir, name, || make(file_type)) {
-            Ok(()) => {}
-            Err(Errno::PERM) if file_type != FileType::Fifo && self.ids.records_devices() => {
-                replacing(dir, name, || make(FileType::RegularFile))
-                    .map_err(|e| self.failed("creating", &item.path, e))?;
-                let record = Record::of(&kind, leaf.meta.owner, leaf.meta.mode);
-                let record = record.expect("because a device is no hard link");
-                self.devices.lock().unwrap_or_else(PoisonError::into_inner).push((item.path.clone(), record));
-            }
-            Err(Errno::PERM) if file_type != FileType::Fifo => {
-                let source = Errno::PERM.into();
-                return Err(Halt::Failed(Error::Device { path: item.path.as_slice().into(), source }));
-            }
-            Err(errno) => return Err(self.failed("creating", &item.path, errno)),
-        }
-        finish::by_name(dir, name, file_type, &leaf.meta, self.ids)
-            .map_err(|e| self.unfinished(&item.path, &leaf.meta, e))?;
-        Ok(kind)
     }
 
     /// Makes a directory of the layer and those above it, unless somebody did; the xattrs that it got.
@@ -435,6 +390,16 @@ impl Writer<'_> {
         clamped(mtime, self.plan.epoch())
     }
 
+    /// The error of an owner, of permissions or a time that could not be set.
+    pub fn unfinished(&self, path: &[u8], meta: &Meta, why: Unfinished) -> Halt {
+        match why {
+            Unfinished::Owner(errno) => {
+                Halt::Failed(Error::Tree(crate::apply::explain_chown(errno, meta.owner, path)))
+            }
+            Unfinished::Other(source) => self.failed("setting permissions or time of", path, source),
+        }
+    }
+
     /// `mtime` as the file system holds it.
     pub fn held(&self, mtime: Mtime) -> Mtime {
         Mtime { nsec: mtime.nsec - mtime.nsec % self.precision, ..mtime }
@@ -445,90 +410,6 @@ impl Writer<'_> {
         use std::os::unix::ffi::OsStrExt as _;
         let full = self.how.out.join(std::ffi::OsStr::from_bytes(path));
         Halt::Failed(Error::Tree(crate::Error::io(format!("{doing} {}", full.display()), source)))
-    }
-
-    /// The error of an owner, of permissions or a time that could not be set.
-    fn unfinished(&self, path: &[u8], meta: &Meta, why: Unfinished) -> Halt {
-        match why {
-            Unfinished::Owner(errno) => {
-                Halt::Failed(Error::Tree(crate::apply::explain_chown(errno, meta.owner, path)))
-            }
-            Unfinished::Other(source) => self.failed("setting permissions or time of", path, source),
-        }
-    }
-
-    fn finish(self, read: Vec<Read>) -> Result<Written, Error> {
-        if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
-        let halted = |halt| match halt {
-            Halt::Failed(error) => error,
-            Halt::Stopped => unreachable!("because nobody else is at work"),
-        };
-        self.links().map_err(halted)?;
-        self.dirs().map_err(halted)?;
-        self.sidecar()?;
-        let stat = match self.tar {
-            Some(tar) => Some(tar.finish().map_err(|e| crate::Error::io("hashing the layer", e))?),
-            None => None,
-        };
-        let (linked, uncertain) = (self.linked.into_inner(), self.uncertain.into_inner());
-        Ok(Written { stat, read, linked, uncertain })
-    }
-
-    /// Makes the further names of files that have several.
-    fn links(&self) -> Result<(), Halt> {
-        let mut worker = Worker::default();
-        for item in &self.flat.items {
-            let What::Link(_, first) = item.what else { continue };
-            let (from, from_name) = path::split(&self.flat.items[first].path);
-            let failed = |e: io::Error| self.failed("linking", &item.path, e);
-            let from = open_dir(self.root.as_fd(), from, OFlags::PATH).map_err(failed)?;
-            let dir = self.dir(&mut worker, item.parent)?;
-            let name = path::base(&item.path);
-            let link = || rustix::fs::linkat(&from, from_name, dir, name, AtFlags::empty());
-            replacing(dir, name, link).map_err(|e| failed(e.into()))?;
-        }
-        Ok(())
-    }
-
-    /// Gives directories their owner, permissions and time; the layer's root too, which no tar has, because it is
-    /// what a container sees of its root.
-    fn dirs(&self) -> Result<(), Halt> {
-        for flat in &self.flat.dirs {
-            let dir = open_dir(self.root.as_fd(), &flat.path, OFlags::RDONLY)
-                .map_err(|e| self.failed("opening", &flat.path, e))?;
-            finish::open_file(dir.as_fd(), &flat.dir.meta, &Xattrs::new(), self.ids)
-                .map_err(|e| self.unfinished(&flat.path, &flat.dir.meta, e))?;
-        }
-        Ok(())
-    }
-
-    /// Writes down the owners that the layer directory cannot hold.
-    fn sidecar(&self) -> Result<(), Error> {
-        let mut owners = Owners::default();
-        owners.0.extend(self.devices.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
-        for item in &self.flat.items {
-            let (kind, meta) = match item.what {
-                What::Dir(index) => (Kind::Directory, &self.flat.dirs[index].dir.meta),
-                What::Link(leaf, _) | What::Leaf(leaf) => match &leaf.kind {
-                    LeafKind::Written { record, .. } => {
-                        owners.0.extend(record.map(|record| (item.path.clone(), record)));
-                        continue;
-                    }
-                    LeafKind::Symlink(_) => (Kind::Symlink(Vec::new()), &leaf.meta),
-                    LeafKind::Fifo => (Kind::Fifo, &leaf.meta),
-                    LeafKind::Copied(_) | LeafKind::Made(_) => (Kind::File { size: 0 }, &leaf.meta),
-                    LeafKind::CharDevice(..) | LeafKind::BlockDevice(..) => continue,
-                },
-            };
-            if self.ids.must_record(meta.owner)
-                && let Some(record) = Record::of(&kind, meta.owner, meta.mode)
-            {
-                owners.0.insert(item.path.clone(), record);
-            }
-        }
-        Ok(owners.save(self.how.out)?)
     }
 }
 
@@ -544,7 +425,11 @@ impl Drop for StopOnPanic<'_> {
 }
 
 /// Makes a name; what is there already and no directory is removed first.
-fn replacing<T>(dir: BorrowedFd<'_>, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(super) fn replacing<T>(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    make: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
     match make() {
         Err(Errno::EXIST) => {
             rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
