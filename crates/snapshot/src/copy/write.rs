@@ -17,7 +17,7 @@ use super::attributes::{self, Xattrs};
 use super::finish::{self, Ids, Unfinished};
 use super::flat::{DirIndex, Flat, Item, What};
 use super::ordered::{Ordered, Piece, Stopped};
-use super::plan::{From, Leaf, LeafKind, Meta, Plan, clamped};
+use super::plan::{From, LeafKind, Meta, Plan, clamped};
 use super::previous::Previous;
 use super::walk::{FileStat, open_dir, threads};
 use super::{Error, path};
