@@ -103,7 +103,7 @@ fn remote(
 ) -> Result<Pulled> {
     let client = Client::new(reference, options);
     let tag = reference.tag.as_deref().or(reference.digest.as_ref().map(Digest::as_str)).unwrap_or("latest");
-    events.event(Event::Status(format!("{tag}: Pulling from {}", repository_name(reference))));
+    events.event(Event::Status(format!("{tag}: Pulling from {}", reference.repository)));
     let named = client.manifest(reference)?;
     let (manifest, index) = match media_type::is_index(&named.media_type) {
         false => (named, None),
@@ -141,6 +141,14 @@ fn remote(
             annotations: parsed.value.annotations.clone(),
         };
         archive::put(&engine.store, config.bytes, &blobs, meta)?;
+        for blob in &blobs {
+            events.event(Event::Progress {
+                id: blob.digest.short().to_owned(),
+                status: "Pull complete",
+                done: blob.size,
+                total: Some(blob.size),
+            });
+        }
     }
     if reference.tag.is_some() {
         let tagged = Reference { digest: None, ..reference.clone() };
@@ -172,6 +180,16 @@ fn fetch_layers(
     }
     let mut blobs = Vec::new();
     for layer in &manifest.layers {
+        // All are named before the first is fetched, as it may take long.
+        let have = engine.store.has_blob(&layer.digest)?;
+        events.event(Event::Progress {
+            id: layer.digest.short().to_owned(),
+            status: if have { "Already exists" } else { "Pulling fs layer" },
+            done: 0,
+            total: Some(layer.size),
+        });
+    }
+    for layer in &manifest.layers {
         if media_type::is_foreign_layer(&layer.media_type) {
             return Err(Error::unsupported(format!(
                 "layer {} is not distributable ({}): it cannot be pulled",
@@ -186,9 +204,7 @@ fn fetch_layers(
                 total: Some(layer.size),
             });
         };
-        if engine.store.has_blob(&layer.digest)? {
-            progress("Already exists", layer.size);
-        } else {
+        if !engine.store.has_blob(&layer.digest)? {
             progress("Downloading", 0);
             let mut body = client.blob(layer)?;
             let mut writer = engine.store.blob_writer()?;
@@ -218,7 +234,7 @@ fn fetch_layers(
                 ));
             }
             writer.commit(Some(&layer.digest))?;
-            progress("Pull complete", layer.size);
+            progress("Download complete", layer.size);
         }
         blobs.push(LayerBlob {
             digest: layer.digest.clone(),
@@ -272,11 +288,4 @@ fn no_platform(reference: &Reference, index: &Index, wanted: &Platform) -> Error
         reference.familiar(),
         offered.join(", ")
     ))
-}
-
-fn repository_name(reference: &Reference) -> String {
-    match reference.registry.as_str() {
-        "docker.io" => reference.repository.clone(),
-        _ => reference.name(),
-    }
 }

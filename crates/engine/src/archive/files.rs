@@ -64,7 +64,10 @@ impl<'a> Files<'a> {
             if count >= ENTRY_LIMIT {
                 return Err(Error::invalid(format!("the archive has more than {ENTRY_LIMIT} entries")));
             }
-            let mut entry = entry.map_err(broken)?;
+            let mut entry = entry.map_err(|e| match count {
+                0 => Error::invalid(format!("this is no tar archive: {}", e.to_string().replace('\0', ""))),
+                _ => broken(e),
+            })?;
             let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
             match entry.header().entry_type() {
                 tar::EntryType::Regular | tar::EntryType::Continuous => {

@@ -231,6 +231,13 @@ pub(crate) fn put(
 ) -> Result<ImageId> {
     let document: Document<ImageConfig> =
         Document::parse("image config", config).map_err(|e| Error::invalid(e.to_string()))?;
+    let os = &document.value.os;
+    if !os.is_empty() && os != "linux" {
+        return Err(Error::unsupported(format!(
+            "image {} is for {os}: containers here run on linux",
+            document.digest
+        )));
+    }
     let layers = &document.value.rootfs.diff_ids;
     if layers.len() != blobs.len() {
         return Err(Error::invalid(format!(

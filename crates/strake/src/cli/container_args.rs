@@ -411,6 +411,11 @@ impl ContainerArgs {
             _ => other,
         };
         if !pull {
+            if wanted.is_none()
+                && let Ok(id) = &here
+            {
+                warn_of_platform(engine, id);
+            }
             return Ok(());
         }
         let source = PullSource::parse(self.image())?;
@@ -419,8 +424,8 @@ impl ContainerArgs {
         if here.is_err() {
             eprintln!("Unable to find image '{name}' locally");
         }
-        let plain = crate::cli::progress::Plain::default();
-        let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &plain };
+        let transfer = crate::cli::transfer::Transfer::default();
+        let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &transfer };
         let platform = wanted.unwrap_or_else(Platform::host);
         engine::pull::pull(engine, &source, &platform, &engine::pull::Options::default(), events).map_err(
             |error| {
@@ -433,6 +438,17 @@ impl ContainerArgs {
             },
         )?;
         Ok(())
+    }
+}
+
+/// Says so where the image is for another machine than this: its programs will hardly run.
+fn warn_of_platform(engine: &Engine, id: &oci::ImageId) {
+    let Ok(Some(image)) = engine.store.image(id) else { return };
+    let (platform, host) = (image.config.value.platform(), Platform::host());
+    if !platform.architecture.is_empty() && !platform.matches(&host) {
+        eprintln!(
+            "WARNING: The requested image's platform ({platform}) does not match the detected host platform ({host}) and no specific platform was requested"
+        );
     }
 }
 

@@ -53,6 +53,7 @@ mod system_df;
 mod system_doctor;
 mod system_prune;
 mod tag;
+mod transfer;
 mod version;
 mod wait;
 

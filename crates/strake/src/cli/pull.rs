@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use engine::pull::{PullSource, pull};
 use engine::{Events, Silent};
-use oci::Platform;
+use oci::{Platform, Reference};
 
-use crate::cli::progress::Plain;
+use crate::cli::transfer::Transfer;
 use crate::cli::{CliError, Global, Outcome, output};
 
 #[derive(Debug, clap::Args)]
@@ -28,15 +28,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
         None => Platform::host(),
     };
     let engine = global.engine_in_namespace()?;
-    if let PullSource::Registry(reference) = &source
-        && reference.to_string() != args.image
-        && !args.image.contains([':', '@'])
-        && !args.quiet
-    {
+    let named = Reference::parse(&args.image).ok().filter(|_| matches!(source, PullSource::Registry(_)));
+    if named.is_some_and(|name| name.tag.is_none() && name.digest.is_none()) && !args.quiet {
         eprintln!("Using default tag: latest");
     }
-    let plain = Plain::default();
-    let events: &dyn Events = if args.quiet { &Silent } else { &plain };
+    let transfer = Transfer::default();
+    let events: &dyn Events = if args.quiet { &Silent } else { &transfer };
     for pulled in pull(&engine, &source, &platform, &engine::pull::Options::default(), events)? {
         for reference in &pulled.references {
             output::text(&format!("{reference}\n"))?;
