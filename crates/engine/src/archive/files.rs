@@ -88,7 +88,6 @@ impl<'a> Files<'a> {
                 _ => {}
             }
         }
-        drop(archive);
         // What follows counts for nothing, also if it cannot be read.
         let _ = io::copy(&mut source.take(TRAILER), &mut io::sink());
         Ok(files)

@@ -89,7 +89,13 @@ pub struct ApplyOptions {
 impl ApplyOptions {
     /// Default limits, no layers below.
     pub fn new(ids: Mode) -> ApplyOptions {
-        ApplyOptions { lowers: Vec::new(), limits: Limits::default(), ids, tree_digest: false, any_compression: false }
+        ApplyOptions {
+            lowers: Vec::new(),
+            limits: Limits::default(),
+            ids,
+            tree_digest: false,
+            any_compression: false,
+        }
     }
 }
 

@@ -421,7 +421,7 @@ impl ContainerArgs {
         let source = PullSource::parse(self.image())?;
         let name = Reference::parse(self.image())
             .map_or_else(|_| self.image().to_owned(), |reference| reference.with_default_tag().familiar());
-        if here.is_err() {
+        if here.is_err() && !self.quiet {
             eprintln!("Unable to find image '{name}' locally");
         }
         let transfer = crate::cli::transfer::Transfer::default();

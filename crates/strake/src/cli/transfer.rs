@@ -19,6 +19,8 @@ impl Events for Transfer {
         let line = match event {
             Event::Warning(text) => format!("WARNING: {text}\n"),
             Event::Status(text) => format!("{text}\n"),
+            // How far it is would be a line every moment.
+            Event::Progress { status: "Downloading", .. } => return,
             Event::Progress { id, status, .. } => {
                 let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
                 if said.insert(id.clone(), status) == Some(status) {
