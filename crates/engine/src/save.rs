@@ -50,6 +50,8 @@ fn named(engine: &Engine, name: &str) -> Result<Vec<(ImageId, Vec<Reference>)>> 
         }
     }
     let id = engine.resolve(name)?;
-    let reference = Reference::parse(name).ok().filter(|reference| reference.tag.is_some());
+    // What is not one of its names is its ID, or a digest.
+    let known = engine.store.references_of(&id)?;
+    let reference = Reference::parse(name).ok().filter(|reference| known.contains(reference));
     Ok(vec![(id, reference.into_iter().collect())])
 }

@@ -191,7 +191,9 @@ fn exit_code(message: &str) -> i32 {
         125
     } else if has("not found in $path") || has("no such file or directory") {
         127
-    } else if has("permission denied") || has("is a directory") || has("exec format error") {
+    } else if has("open executable: operation not permitted") // crun's words for a directory
+        || has("permission denied") || has("is a directory") || has("exec format error")
+    {
         126
     } else {
         125

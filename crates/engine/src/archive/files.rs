@@ -88,8 +88,8 @@ impl<'a> Files<'a> {
                 _ => {}
             }
         }
-        // What follows counts for nothing, also if it cannot be read.
-        let _ = io::copy(&mut source.take(TRAILER), &mut io::sink());
+        // What follows counts for nothing; but a checksum at the end of a compressed stream is of all of it.
+        io::copy(&mut source.take(TRAILER), &mut io::sink()).map_err(broken)?;
         Ok(files)
     }
 

@@ -37,12 +37,17 @@ struct DockerManifest {
 /// left to the caller.
 pub(crate) fn read(store: &Store, source: impl Read + Send, platform: &Platform) -> Result<Vec<Loaded>> {
     let files = Files::of_archive(store, source)?;
-    if files.has("manifest.json") {
-        return docker(&files);
-    }
     if files.has("index.json") {
         let index = index(&files)?;
-        return layout(&files, index.manifests, platform, None);
+        let mut loaded = layout(&files, index.manifests, platform, None)?;
+        if files.has("manifest.json") {
+            // Docker's archives since version 25 are both; names may be in either.
+            name_as_docker(&files, &mut loaded)?;
+        }
+        return Ok(loaded);
+    }
+    if files.has("manifest.json") {
+        return docker(&files);
     }
     let error =
         Error::invalid("the archive has neither manifest.json nor index.json: it is no image archive");
@@ -92,21 +97,56 @@ fn index(files: &Files<'_>) -> Result<Index> {
         .map_err(|e| Error::invalid(format!("index.json: {e}")))
 }
 
-fn docker(files: &Files<'_>) -> Result<Vec<Loaded>> {
+/// What `manifest.json` says: the items, and the names of each.
+fn docker_manifest(files: &Files<'_>) -> Result<Vec<(DockerManifest, Vec<Reference>)>> {
     let wrong = |what: String| Error::invalid(format!("the archive's manifest.json: {what}"));
     let list: Vec<DockerManifest> =
         serde_json::from_slice(&files.document("manifest.json")?).map_err(|e| wrong(e.to_string()))?;
-    let mut loaded = Vec::new();
-    for item in list {
+    let mut items = Vec::new();
+    for mut item in list {
         let mut references = Vec::new();
-        for tag in item.repo_tags.unwrap_or_default() {
+        for tag in item.repo_tags.take().unwrap_or_default() {
             let reference = Reference::parse(&tag).map_err(|e| wrong(e.to_string()))?;
             if reference.tag.is_none() || reference.digest.is_some() {
                 return Err(wrong(format!("{tag:?} names no image with a tag")));
             }
             references.push(reference);
         }
+        items.push((item, references));
+    }
+    Ok(items)
+}
+
+/// Adds the names that `manifest.json` gives images that were read by the index.
+fn name_as_docker(files: &Files<'_>, loaded: &mut [Loaded]) -> Result<()> {
+    for (item, references) in docker_manifest(files)? {
+        let Ok(config) = files.document(&item.config) else { continue };
+        let id = ImageId(Digest::sha256(&config));
+        for image in loaded.iter_mut().filter(|image| image.image == id) {
+            for reference in &references {
+                if !image.references.contains(reference) {
+                    image.references.push(reference.clone());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn docker(files: &Files<'_>) -> Result<Vec<Loaded>> {
+    let mut loaded = Vec::new();
+    for (item, references) in docker_manifest(files)? {
         let config = files.document(&item.config)?;
+        // Docker and others name it by its digest.
+        let name = item.config.rsplit('/').next().unwrap_or_default();
+        let name = name.strip_suffix(".json").unwrap_or(name);
+        let found = Digest::sha256(&config);
+        if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) && name != found.hex() {
+            return Err(Error::invalid(format!(
+                "the archive's image config {} has digest {found}: it is damaged",
+                item.config
+            )));
+        }
         let mut blobs = Vec::new();
         for path in item.layers.unwrap_or_default() {
             let (digest, size) = files.blob(&path)?;

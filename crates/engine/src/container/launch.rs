@@ -106,6 +106,8 @@ fn begin(
     };
     container.state.status = Status::Running;
     container.state.pid = 0;
+    container.state.exit_code = 0;
+    container.state.error.clear();
     container.state.started = Some(jiff::Timestamp::now().to_string());
     container.record.auto_remove = container.state.run.auto_remove;
     container.save(engine)?;

@@ -4,6 +4,7 @@ mod harness;
 mod project;
 
 mod build;
+mod containers;
 mod df;
 mod doctor;
 mod frame;

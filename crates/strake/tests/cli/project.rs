@@ -91,7 +91,7 @@ impl Project {
 }
 
 /// A tar of a root file system with busybox, made once for all tests of a machine.
-fn busybox_tar(temp: &Path) -> PathBuf {
+pub fn busybox_tar(temp: &Path) -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
     let tar = temp.join(format!("strake-test-busybox-{user}.tar"));
     if tar.exists() {
