@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// Files up to this size are kept in memory…
 const SMALL: u64 = 64 << 10;
 /// …as long as they are not more in all.
-const SMALL_TOTAL: u64 = 64 << 20;
+const SMALL_TOTAL: u64 = 16 << 20;
 /// Links followed to a file: old archives of Docker have one, to another layer.
 const LINKS: usize = 8;
 /// Bytes after the archive's end that are read, so that whoever writes a pipe can finish.
@@ -74,7 +74,8 @@ impl<'a> Files<'a> {
                     let size = entry.size();
                     let small = size <= SMALL && in_memory + size <= SMALL_TOTAL;
                     in_memory += if small { size } else { 0 };
-                    let held = files.take(&mut entry, size, small).map_err(|e| e.within(&path))?;
+                    let held =
+                        files.take(&mut entry, size, small).map_err(|e| e.within(&path, store.root()))?;
                     files.held.get_mut().insert(path, held);
                 }
                 tar::EntryType::Symlink | tar::EntryType::Link => {
@@ -204,7 +205,9 @@ impl<'a> Files<'a> {
         let file = File::open(&path).map_err(|e| failed(&e))?;
         let size = meta.len();
         let shown = path.display().to_string();
-        self.take(&mut file.take(size), size, size <= SMALL).map(Some).map_err(|e| e.within(&shown))
+        self.take(&mut file.take(size), size, size <= SMALL)
+            .map(Some)
+            .map_err(|e| e.within(&shown, self.store.root()))
     }
 }
 
@@ -240,7 +243,7 @@ impl From<store::Error> for TakeError {
 }
 
 impl TakeError {
-    fn within(self, path: &str) -> Error {
+    fn within(self, path: &str, root: &Path) -> Error {
         match self {
             TakeError::Read(error) => {
                 Error::invalid(format!("the archive cannot be read, within {path}: {error}"))
@@ -248,7 +251,7 @@ impl TakeError {
             TakeError::Short { there, size } => {
                 Error::invalid(format!("the archive ends within {path}: {there} of {size} bytes are there"))
             }
-            TakeError::Write(error) => Error::io(format!("keep {path}"), &error),
+            TakeError::Write(error) => Error::io(format!("keep {path} in {}", root.display()), &error),
             TakeError::Store(error) => error.into(),
         }
     }

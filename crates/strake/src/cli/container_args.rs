@@ -407,7 +407,8 @@ impl ContainerArgs {
         let pull = match (self.pull.as_str(), &here) {
             ("always", _) => true,
             ("never", _) => false,
-            (_, Err(engine::ResolveError::NotFound { .. })) => true,
+            // An ID names nothing in a registry.
+            (_, Err(engine::ResolveError::NotFound { .. })) => !is_id(self.image()),
             _ => other,
         };
         if !pull {
@@ -439,6 +440,11 @@ impl ContainerArgs {
         )?;
         Ok(())
     }
+}
+
+fn is_id(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Says so where the image is for another machine than this: its programs will hardly run.
