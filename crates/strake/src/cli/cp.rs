@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use engine::Engine;
 use engine::cp::{CopyOptions, copy_in, copy_out, process, stream_in, stream_out};
 
+use crate::cli::output::Stream;
 use crate::cli::{CliError, Global, Outcome};
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let engine = engine(global, name)?;
     let (source, dest) = (from.map_or("", |(_, path)| path), to.map_or("", |(_, path)| path));
     match (outwards, args.source.as_str(), args.dest.as_str()) {
-        (true, _, "-") => stream_out(&engine, name, source, &mut io::stdout().lock(), &options)?,
+        (true, _, "-") => {
+            let mut out = Stream::new(io::BufWriter::with_capacity(256 << 10, io::stdout().lock()));
+            let written = stream_out(&engine, name, source, &mut out, &options);
+            out.finish(written)?;
+        }
         (true, _, host) => copy_out(&engine, name, source, Path::new(host), &here, &options)?,
         (false, "-", _) => stream_in(&engine, name, dest, &mut io::stdin())?,
         (false, host, _) => copy_in(&engine, Path::new(host), &here, name, dest, &options)?,

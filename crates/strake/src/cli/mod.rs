@@ -57,9 +57,11 @@ mod transfer;
 mod version;
 mod wait;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use error::CliError;
 pub(crate) use global::Global;
@@ -295,7 +297,7 @@ use inspect::image as image_inspect;
 
 /// Parses the command line, runs the verb, and tells of its failure.
 pub(crate) fn main() -> ExitCode {
-    let outcome = match Cli::try_parse() {
+    let outcome = match parse(std::env::args_os()) {
         Ok(cli) => {
             let global = Global::new(cli.global);
             cli.verb.run(&global)
@@ -308,13 +310,70 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Reads a command line. Switches may have a value, as in `--rm=true`: Docker's have, though its help does not say it,
+/// and neither does ours.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
+        Err(error) if matches!(error.kind(), ErrorKind::TooManyValues | ErrorKind::UnknownArgument) => {
+            let matches = match with_values(Cli::command()).try_get_matches_from(args) {
+                // A wrong value is worth telling; else the first error is in terms of the help.
+                Err(wrong) if wrong.kind() == ErrorKind::ValueValidation => return Err(wrong),
+                Err(_) => return Err(error),
+                Ok(matches) => matches,
+            };
+            Cli::from_arg_matches(&matches)
+        }
+        parsed => parsed,
+    }
+}
+
+fn with_values(command: clap::Command) -> clap::Command {
+    let optional = |arg: clap::Arg| match arg.get_action() {
+        clap::ArgAction::SetTrue => arg
+            .action(clap::ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .value_parser(switch),
+        _ => arg,
+    };
+    command.mut_args(optional).mut_subcommands(with_values)
+}
+
+/// As Go's `strconv.ParseBool`.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("true or false is wanted".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_tables_are_consistent() {
         Cli::command().debug_assert();
+        with_values(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn switches_may_have_values() {
+        let is_ok = |line: &str| parse(line.split(' ').map(OsString::from)).is_ok();
+        for line in [
+            "strake run --rm=true -it=false bb echo --rm=x",
+            "strake rm -f=1 x",
+            "strake ps --no-trunc=F -q=t",
+            "strake run --rm -it bb",
+        ] {
+            assert!(is_ok(line), "{line}");
+        }
+        for line in ["strake run --rm=x bb", "strake run --bogus=true bb", "strake rm -g=true x"] {
+            assert!(!is_ok(line), "{line}");
+        }
     }
 }

@@ -32,3 +32,51 @@ pub(crate) fn each(names: &[String], mut work: impl FnMut(&str) -> Result<String
         Some(error) => Err(error),
     }
 }
+
+/// Standard output for verbs whose engine writes it: what is said of a failure to write it is said here, and not as
+/// the engine's error.
+pub(crate) struct Stream<W> {
+    inner: W,
+    failed: Option<io::Error>,
+}
+
+impl<W: Write> Stream<W> {
+    pub(crate) fn new(inner: W) -> Stream<W> {
+        Stream { inner, failed: None }
+    }
+
+    /// Ends what `written` began.
+    pub(crate) fn finish<E: Into<CliError>>(mut self, written: Result<(), E>) -> Result<(), CliError> {
+        let flushed = match &written {
+            Ok(()) => self.flush(),
+            Err(_) => Ok(()),
+        };
+        match (self.failed, written, flushed) {
+            (Some(error), _, _) | (None, Ok(()), Err(error)) => Err(error.into()),
+            (None, written, Ok(())) => written.map_err(E::into),
+            (None, Err(error), Err(_)) => Err(error.into()),
+        }
+    }
+
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.failed.get_or_insert(error);
+            }
+            kind.into()
+        })
+    }
+}
+
+impl<W: Write> Write for Stream<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.inner.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.inner.flush();
+        self.note(done)
+    }
+}

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use engine::save::{Format, save};
 
+use crate::cli::output::Stream;
 use crate::cli::{CliError, Global, Outcome};
 
 #[derive(Debug, clap::Args)]
@@ -41,8 +42,9 @@ pub(crate) fn to_file_or_stdout(
                 "cowardly refusing to save to a terminal. Use the -o flag or redirect",
             ));
         }
-        let mut out = BufWriter::with_capacity(1 << 20, io::stdout());
-        return write(&mut out);
+        let mut out = Stream::new(BufWriter::with_capacity(1 << 20, io::stdout()));
+        let written = write(&mut out);
+        return out.finish(written);
     };
     let failed =
         |doing: &str, error: io::Error| CliError::new(format!("cannot {doing} {}: {error}", path.display()));
