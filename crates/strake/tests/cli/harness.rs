@@ -151,6 +151,22 @@ impl TestStore {
     }
 }
 
+impl Drop for TestStore {
+    /// What runs in the background would outlive the store, above all where a test failed.
+    fn drop(&mut self) {
+        let any = |dir: &str| {
+            std::fs::read_dir(self.root().join(dir)).is_ok_and(|mut entries| entries.next().is_some())
+        };
+        if any("containers") {
+            let running = self.run(&["ps", "-q"]).stdout;
+            let args: Vec<&str> = ["rm", "-f"].into_iter().chain(running.lines()).collect();
+            if args.len() > 2 {
+                self.run(&args);
+            }
+        }
+    }
+}
+
 /// The user ID of `strake-test`, whose group has the same one.
 fn ordinary_user() -> Option<u32> {
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;

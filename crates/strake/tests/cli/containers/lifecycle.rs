@@ -74,7 +74,9 @@ fn a_killed_strake_takes_its_container_along() {
     for (args, left) in [(&["--rm", "--name", "gone"][..], ""), (&["--name", "kept"], "kept Exited (137)\n")]
     {
         let mut child = foreground(&store, args, "sleep 1000");
-        let pid = store.ok(&["inspect", "-f", "{{.State.Pid}}", args[args.len() - 1]]);
+        let pid = || store.ok(&["inspect", "-f", "{{.State.Pid}}", args[args.len() - 1]]);
+        until("its process is known", || pid() != "0\n");
+        let pid = pid();
         let process = format!("/proc/{}/cmdline", pid.trim_end());
         assert!(std::fs::read_to_string(&process).unwrap().contains("sleep"));
         child.kill().unwrap();
