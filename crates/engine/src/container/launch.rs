@@ -48,7 +48,7 @@ pub fn start(
     };
     let state = &mut container.state;
     // As in Docker, one that never ran is not one that ended.
-    let ran = ended.error.is_none();
+    let ran = std::mem::take(&mut container.running) || ended.error.is_none();
     if ran {
         state.status = Status::Exited;
     } else {
@@ -231,6 +231,7 @@ impl Attended<'_> {
         io: &RunIo<'_>,
     ) -> Result<runtime::Exit> {
         if running.wait_started()? {
+            container.running = true;
             container.state.pid = running.pid().unwrap_or(0);
             container.save(self.engine)?;
             (io.started)();
