@@ -46,6 +46,9 @@ pub struct RunIo<'a> {
     /// Gets what the container prints, as it comes; from two threads, one for each stream. Once it fails, the
     /// container's stream is closed, as a pipe's is whose reader went away.
     pub output: &'a (dyn Fn(Output, &[u8]) -> io::Result<()> + Sync),
+    /// Whether what it prints is kept, if the container has a log at all. One that is watched and then removed needs
+    /// none: nobody will read it, and it would cost the disk what flows through a pipe.
+    pub log: bool,
     /// Size of the terminal, if it has one: columns and rows.
     pub size: (u16, u16),
     /// Where signals and sizes come from, if anywhere.

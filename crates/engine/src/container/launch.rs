@@ -100,7 +100,7 @@ fn begin(
         init: container.state.run.init,
         sources: Vec::new(),
     };
-    let log = match container.state.run.no_log {
+    let log = match container.state.run.no_log || !io.log {
         true => None,
         false => Some(Log::open(&dir.join("log")).map_err(|e| Error::io("open the container's log", &e))?),
     };

@@ -35,6 +35,8 @@ pub(crate) struct Wanted {
     pub stdout: bool,
     /// The same of its other stream.
     pub stderr: bool,
+    /// What it prints is kept, too.
+    pub log: bool,
     /// Signals to us are for it.
     pub signals: bool,
 }
@@ -92,6 +94,7 @@ impl Attached {
                 (false, true) => &|stream, bytes| only(Output::Stderr, stream, bytes),
                 (false, false) => &|_, _| Ok(()),
             },
+            log: self.wanted.log,
             size: size(),
             controls: Some(self),
             started: &|| (),

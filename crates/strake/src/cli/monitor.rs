@@ -101,6 +101,7 @@ fn attend(name: &str, global: &Global, started: &dyn Fn()) -> Result<Ended, CliE
     let io = RunIo {
         stdin: if run.stdin { Input::Silent } else { Input::Empty },
         output: &|_, _| Ok(()),
+        log: true,
         size: (80, 24),
         controls: Some(&Forwarded(signals)),
         started,

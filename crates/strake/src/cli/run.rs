@@ -63,6 +63,7 @@ fn run_at_all(args: &Args, global: &Global) -> Outcome {
         stdin: given.attaches("stdin"),
         stdout: given.attaches("stdout"),
         stderr: given.attaches("stderr"),
+        log: !given.rm,
         signals: args.sig_proxy != "false",
     })?;
     let ended = engine::run::run(&engine, &request, attached.io(), &made)?;

@@ -54,6 +54,7 @@ fn in_foreground(name: &str, interactive: bool, global: &Global) -> Outcome {
         stdin: interactive && run.stdin,
         stdout: true,
         stderr: true,
+        log: !run.auto_remove,
         signals: true,
     })?;
     let ended = engine::run::restart(&engine, &container.record.id, attached.io())?;
