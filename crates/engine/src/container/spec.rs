@@ -14,7 +14,8 @@ use crate::{Engine, Error, Result};
 /// and those below, topmost first.
 pub(super) fn of(engine: &Engine, container: &Container, dir: &Path, layers: &[PathBuf]) -> Result<Spec> {
     let run = &container.state.run;
-    let mut spec = spec::docker_default(runtime::mode().unwrap_or(runtime::Mode::Root));
+    let mode = runtime::mode().unwrap_or(runtime::Mode::Root);
+    let mut spec = spec::docker_default(mode);
     set_process(&mut spec, run, layers)?;
     spec.hostname = Some(run.hostname.clone()).filter(|_| !run.host_uts);
     spec.domainname = Some(run.domainname.clone()).filter(|name| !name.is_empty() && !run.host_uts);
@@ -37,8 +38,13 @@ pub(super) fn of(engine: &Engine, container: &Container, dir: &Path, layers: &[P
         spec.linux.seccomp = None;
     }
     for (path, target) in &run.devices {
-        spec.add_device(Path::new(path), Some(Path::new(target)))
-            .map_err(|_| Error::not_found(format!("{path} is no device of the host")))?;
+        if mode != runtime::Mode::Root {
+            // Only the machine's root may make nodes; the host's own can be bound.
+            check_device(path)?;
+            spec.mounts.push(spec::Mount::bind(path, target, false));
+            continue;
+        }
+        spec.add_device(Path::new(path), Some(Path::new(target))).map_err(|_| no_device(path))?;
     }
     if let Some(size) = run.shm_size {
         for shm in spec.mounts.iter_mut().filter(|m| m.destination == Path::new("/dev/shm")) {
@@ -181,6 +187,16 @@ fn resolv_conf(host: Vec<u8>, run: &RunConfig) -> Vec<u8> {
     }
     line("options", &dns.options);
     text.into_bytes()
+}
+
+fn no_device(path: &str) -> Error {
+    Error::not_found(format!("{path} is no device of the host"))
+}
+
+fn check_device(path: &str) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = fs::metadata(path).map_err(|_| no_device(path))?.file_type();
+    if kind.is_char_device() || kind.is_block_device() { Ok(()) } else { Err(no_device(path)) }
 }
 
 /// Whether a bind mount's source is there; Docker makes missing ones for `-v` and refuses them for
