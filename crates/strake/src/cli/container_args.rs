@@ -1,18 +1,16 @@
 //! What `run` and `create` are asked for on the command line: Docker's flags, as an engine's request.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::fs;
 use std::path::PathBuf;
 
-use engine::Engine;
-use engine::container::{CreateRequest, Dns, MountKind, MountPoint, NetworkMode, RunConfig, Ulimit};
-use engine::pull::PullSource;
-use oci::{Platform, Reference};
+use engine::container::{CreateRequest, Dns, MountKind, MountPoint, RunConfig};
 
 use crate::cli::build::host_entry;
+use crate::cli::container_values::{
+    from_environment, lines, network, ports, security, shm_size, sysctl, ulimit,
+};
 use crate::cli::global::LogLevel;
-use crate::cli::{CliError, Global, mounts, units};
+use crate::cli::{CliError, Global, mounts};
 
 /// What `run` and `create` share.
 #[derive(Debug, clap::Args)]
@@ -241,7 +239,7 @@ impl Discarded {
 
 impl ContainerArgs {
     /// The image as named.
-    fn image(&self) -> &str {
+    pub(crate) fn image(&self) -> &str {
         self.image_and_command.first().map_or("", String::as_str)
     }
 
@@ -387,192 +385,4 @@ impl ContainerArgs {
             Some(other) => Err(CliError::new(format!("unknown log driver {other:?}: json-file or none"))),
         }
     }
-
-    /// Pulls the image where it is missing, or always, as asked.
-    pub(crate) fn ensure_image(&self, engine: &Engine) -> Result<(), CliError> {
-        let here = engine.store.resolve(self.image());
-        let wanted = match &self.platform {
-            Some(text) => Some(text.parse::<Platform>().map_err(|e| CliError::new(e.to_string()))?),
-            None => None,
-        };
-        let other = match (&here, &wanted) {
-            (Ok(id), Some(wanted)) => engine
-                .store
-                .image(id)
-                .ok()
-                .flatten()
-                .is_some_and(|i| !i.config.value.platform().matches(wanted)),
-            _ => false,
-        };
-        let pull = match (self.pull.as_str(), &here) {
-            ("always", _) => true,
-            ("never", _) => false,
-            // An ID names nothing in a registry.
-            (_, Err(engine::ResolveError::NotFound { .. })) => !is_id(self.image()),
-            _ => other,
-        };
-        if !pull {
-            if wanted.is_none()
-                && let Ok(id) = &here
-            {
-                warn_of_platform(engine, id);
-            }
-            return Ok(());
-        }
-        let source = PullSource::parse(self.image())?;
-        let name = Reference::parse(self.image())
-            .map_or_else(|_| self.image().to_owned(), |reference| reference.with_default_tag().familiar());
-        if here.is_err() && !self.quiet {
-            eprintln!("Unable to find image '{name}' locally");
-        }
-        let transfer = crate::cli::transfer::Transfer::default();
-        let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &transfer };
-        let platform = wanted.unwrap_or_else(Platform::host);
-        engine::pull::pull(engine, &source, &platform, &engine::pull::Options::default(), events).map_err(
-            |error| {
-                let error = CliError::from(error);
-                match here {
-                    Ok(_) => error,
-                    Err(_) => error
-                        .hint(format!("no image {name} is in the store either: strake images lists what is")),
-                }
-            },
-        )?;
-        Ok(())
-    }
-}
-
-fn is_id(text: &str) -> bool {
-    let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// Says so where the image is for another machine than this: its programs will hardly run.
-fn warn_of_platform(engine: &Engine, id: &oci::ImageId) {
-    let Ok(Some(image)) = engine.store.image(id) else { return };
-    let (platform, host) = (image.config.value.platform(), Platform::host());
-    if !platform.architecture.is_empty() && !platform.matches(&host) {
-        eprintln!(
-            "WARNING: The requested image's platform ({platform}) does not match the detected host platform ({host}) and no specific platform was requested"
-        );
-    }
-}
-
-/// The lines of a file of variables or labels that say something.
-fn lines(path: &PathBuf) -> Result<Vec<String>, CliError> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| CliError::new(format!("cannot read {}: {e}", path.display())))?;
-    let mut all = Vec::new();
-    for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let name = line.split('=').next().unwrap_or(line);
-        if name.is_empty() {
-            return Err(CliError::new(format!("{}: no variable name on line '{line}'", path.display())));
-        }
-        if name.contains(char::is_whitespace) {
-            return Err(CliError::new(format!("{}: variable '{name}' contains whitespaces", path.display())));
-        }
-        all.push(line.to_owned());
-    }
-    Ok(all)
-}
-
-/// `NAME=value`, or `NAME` with what the environment has for it.
-fn from_environment(text: &str) -> Option<String> {
-    match text.contains('=') {
-        true => Some(text.to_owned()),
-        false => env::var(text).ok().map(|value| format!("{text}={value}")),
-    }
-}
-
-fn network(name: &str) -> Result<NetworkMode, CliError> {
-    match name {
-        "host" | "bridge" | "default" | "" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
-        other => Err(CliError::new(format!("network {other} not found"))
-            .hint("there are two: host, which is the default, and none")),
-    }
-}
-
-/// What `--expose` and `--publish` say is served, as `80/tcp`.
-fn ports(exposed: &[String], published: &[String]) -> Result<Vec<String>, CliError> {
-    let of_container = |text: &String| text.rsplit(':').next().unwrap_or(text).to_owned();
-    let mut all = Vec::new();
-    for text in exposed.iter().cloned().chain(published.iter().map(of_container)) {
-        let (range, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let bad =
-            || CliError::new(format!("invalid port {text:?}: write a number or a range, and /tcp or /udp"));
-        let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
-        if first > last || !matches!(protocol, "tcp" | "udp" | "sctp") {
-            return Err(bad());
-        }
-        all.extend((first..=last).map(|port| format!("{port}/{protocol}")));
-    }
-    Ok(all)
-}
-
-fn ulimit(text: &str) -> Result<Ulimit, CliError> {
-    let bad = || CliError::new(format!("invalid ulimit {text:?}: write name=soft[:hard]"));
-    const NAMES: &[&str] = &[
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
-    let (name, values) = text.split_once('=').ok_or_else(bad)?;
-    if !NAMES.contains(&name) {
-        return Err(CliError::new(format!("invalid ulimit type: {name}")));
-    }
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let (soft, hard): (i64, i64) = (soft.parse().map_err(|_| bad())?, hard.parse().map_err(|_| bad())?);
-    if hard != -1 && (soft > hard || soft == -1) {
-        return Err(CliError::new(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        )));
-    }
-    Ok(Ulimit { name: name.to_owned(), soft, hard })
-}
-
-fn sysctl(text: &str) -> Result<(String, String), CliError> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(CliError::new(format!("invalid sysctl {text:?}: write name=value"))),
-    }
-}
-
-fn shm_size(text: &str) -> Result<u64, CliError> {
-    units::parse_size(text).ok_or_else(|| {
-        CliError::new(format!("invalid argument {text:?} for \"--shm-size\" flag: invalid size: '{text}'"))
-    })
-}
-
-/// Docker's options; those of other security modules say nothing here.
-fn security(option: &str, run: &mut RunConfig) -> Result<(), CliError> {
-    let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).unwrap_or((option, ""));
-    match (name, value) {
-        ("no-new-privileges", "" | "true") => run.no_new_privileges = true,
-        ("no-new-privileges", "false") => run.no_new_privileges = false,
-        ("seccomp", "unconfined") => run.seccomp_unconfined = true,
-        ("seccomp", "builtin") | ("apparmor" | "label", _) => {}
-        ("seccomp", file) => {
-            return Err(CliError::new(format!("the seccomp profile {file} cannot be used"))
-                .hint("only the built-in profile and seccomp=unconfined are supported"));
-        }
-        _ => return Err(CliError::new(format!("invalid --security-opt: {option:?}"))),
-    }
-    Ok(())
 }

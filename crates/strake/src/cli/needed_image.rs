@@ -1,0 +1,80 @@
+//! The image that a container is to be made of: here, or pulled now.
+
+use engine::Engine;
+use engine::pull::PullSource;
+use oci::{Platform, Reference};
+
+use crate::cli::CliError;
+use crate::cli::container_args::ContainerArgs;
+use crate::cli::transfer::Transfer;
+
+impl ContainerArgs {
+    /// Pulls the image where it is missing, or always, as asked.
+    pub(crate) fn ensure_image(&self, engine: &Engine) -> Result<(), CliError> {
+        let here = engine.store.resolve(self.image());
+        let wanted = match &self.platform {
+            Some(text) => Some(text.parse::<Platform>().map_err(|e| CliError::new(e.to_string()))?),
+            None => None,
+        };
+        let other = match (&here, &wanted) {
+            (Ok(id), Some(wanted)) => engine
+                .store
+                .image(id)
+                .ok()
+                .flatten()
+                .is_some_and(|i| !i.config.value.platform().matches(wanted)),
+            _ => false,
+        };
+        let pull = match (self.pull.as_str(), &here) {
+            ("always", _) => true,
+            ("never", _) => false,
+            // An ID names nothing in a registry.
+            (_, Err(engine::ResolveError::NotFound { .. })) => !is_id(self.image()),
+            _ => other,
+        };
+        if !pull {
+            if wanted.is_none()
+                && let Ok(id) = &here
+            {
+                warn_of_platform(engine, id);
+            }
+            return Ok(());
+        }
+        let source = PullSource::parse(self.image())?;
+        let name = Reference::parse(self.image())
+            .map_or_else(|_| self.image().to_owned(), |reference| reference.with_default_tag().familiar());
+        if here.is_err() && !self.quiet {
+            eprintln!("Unable to find image '{name}' locally");
+        }
+        let transfer = Transfer::default();
+        let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &transfer };
+        let platform = wanted.unwrap_or_else(Platform::host);
+        engine::pull::pull(engine, &source, &platform, &engine::pull::Options::default(), events).map_err(
+            |error| {
+                let error = CliError::from(error);
+                match here {
+                    Ok(_) => error,
+                    Err(_) => error
+                        .hint(format!("no image {name} is in the store either: strake images lists what is")),
+                }
+            },
+        )?;
+        Ok(())
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Says so where the image is for another machine than this: its programs will hardly run.
+fn warn_of_platform(engine: &Engine, id: &oci::ImageId) {
+    let Ok(Some(image)) = engine.store.image(id) else { return };
+    let (platform, host) = (image.config.value.platform(), Platform::host());
+    if !platform.architecture.is_empty() && !platform.matches(&host) {
+        eprintln!(
+            "WARNING: The requested image's platform ({platform}) does not match the detected host platform ({host}) and no specific platform was requested"
+        );
+    }
+}
