@@ -118,7 +118,9 @@ impl Controls for Attached {
             return Some(Control::Signal(SIGKILL));
         }
         if matches!(signal, SIGINT | SIGTERM) && self.asked.fetch_add(1, Ordering::Relaxed) + 1 >= ENOUGH {
-            eprintln!("\rstrake: got {ENOUGH} SIGTERM/SIGINTs, killing the container");
+            crate::cli::output::say(&format!(
+                "\rstrake: got {ENOUGH} SIGTERM/SIGINTs, killing the container"
+            ));
             return Some(Control::Signal(SIGKILL));
         }
         Some(Control::Signal(signal))

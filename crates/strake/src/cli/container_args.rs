@@ -259,7 +259,7 @@ impl ContainerArgs {
         }
         if global.shows(LogLevel::Warn) {
             for warning in warnings {
-                eprintln!("WARNING: {warning}");
+                crate::cli::output::say(&format!("WARNING: {warning}"));
             }
         }
     }

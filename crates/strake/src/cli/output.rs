@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use crate::cli::{CliError, Outcome};
 
+/// Says a line on stderr. Where stderr is gone, nobody is left to be told.
+pub(crate) fn say(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Prints `text` as it stands.
 pub(crate) fn text(text: &str) -> Result<(), CliError> {
     bytes(text.as_bytes())

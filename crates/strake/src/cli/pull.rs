@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let engine = global.engine_in_namespace()?;
     let named = Reference::parse(&args.image).ok().filter(|_| matches!(source, PullSource::Registry(_)));
     if named.is_some_and(|name| name.tag.is_none() && name.digest.is_none()) && !args.quiet {
-        eprintln!("Using default tag: latest");
+        crate::cli::output::say("Using default tag: latest");
     }
     let transfer = Transfer::default();
     let events: &dyn Events = if args.quiet { &Silent } else { &transfer };

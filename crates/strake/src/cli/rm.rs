@@ -23,7 +23,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
         match engine::rm::rm(&engine, name, args.force) {
             // As in Docker: it is gone, which is what was wanted.
             Err(error) if args.force && error.kind == Kind::NotFound => {
-                eprintln!("Error: {error}");
+                crate::cli::output::say(&format!("Error: {error}"));
                 Ok(String::new())
             }
             done => Ok(done.map(|()| format!("{name}\n"))?),

@@ -74,7 +74,7 @@ fn run_at_all(args: &Args, global: &Global) -> Outcome {
 /// Says why a container did not start, and gives its exit code.
 pub(crate) fn finish(ended: Ended) -> Outcome {
     for warning in ended.warnings {
-        eprintln!("WARNING: {warning}");
+        crate::cli::output::say(&format!("WARNING: {warning}"));
     }
     let code = u8::try_from(ended.code & 0xff).unwrap_or(1);
     match ended.error {
@@ -104,7 +104,7 @@ impl CidFile<'_> {
     pub(crate) fn write(&self, id: &str) {
         // Told and not fatal: the container is there.
         if let Err(error) = fs::write(self.0, id) {
-            eprintln!("WARNING: writing {}: {error}", self.0.display());
+            crate::cli::output::say(&format!("WARNING: writing {}: {error}", self.0.display()));
         }
     }
 }
