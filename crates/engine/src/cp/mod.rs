@@ -9,8 +9,8 @@ pub(crate) mod tree;
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
@@ -87,14 +87,14 @@ pub fn stream_out(
     stream::write(handle.as_fd(), shown, out).map_err(|e| from.failed("cannot copy", &e))
 }
 
-/// Unpacks the tar `input` into `dest`, a directory in the container that `name` names.
+/// Unpacks the tar `input` into `dest`, a directory in the container that `name` names. One that is no whole archive
+/// changes nothing.
 pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read + Send)) -> Result<()> {
-    let opened = Opened::new(engine, name, Access::Layer)?;
+    let opened = Opened::new(engine, name, Access::Write)?;
     let to = opened.side(dest);
     let place = to.find(true)?;
-    let missing = || Error::not_found(format!("could not find the directory {}", to.shown));
     let stat = place.stat().map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => missing(),
+        io::ErrorKind::NotFound => Error::not_found(format!("could not find the directory {}", to.shown)),
         _ => to.failed("cannot copy to", &e),
     })?;
     if !is_directory(&stat) {
@@ -103,27 +103,38 @@ pub fn stream_in(engine: &Engine, name: &str, dest: &str, input: &mut (dyn Read 
             to.shown
         )));
     }
-    let ids = runtime::mode().unwrap_or(runtime::Mode::Root);
-    let mut options = snapshot::UnpackOptions {
+    // First beside the store's layers, and only then, whole, to where it is to go.
+    let _lease = engine.store.lease()?;
+    let staged = engine.store.begin_snapshot()?;
+    let options = snapshot::UnpackOptions {
         lowers: Vec::new(),
         limits: snapshot::Limits::default(),
-        ids,
+        ids: runtime::mode().unwrap_or(runtime::Mode::Root),
         chown: None,
         made: (snapshot::Owner::ROOT, 0o755, snapshot::Mtime::default()),
     };
-    let container = &opened.container;
-    if let Some(path) = place.in_tree().filter(|_| !container.running) {
-        // Into the writable layer itself, with what it says of owners beside it.
-        options.lowers = container.lowers(engine)?;
-        let path = path.as_os_str().as_bytes();
-        snapshot::unpack_into(input, &container.upper(engine), path, &options)?;
-        return Ok(());
+    snapshot::unpack_into(input, staged.fs(), b"", &options)?;
+    let mut records = snapshot::owners::Owners::of_layer(staged.fs())?.0;
+    for path in records.iter().filter(|(_, r)| matches!(r.kind, b'c' | b'b')).map(|(path, _)| path) {
+        // A device that could not be made is a file there, and nothing in a container.
+        let held = staged.fs().join(OsStr::from_bytes(path));
+        std::fs::remove_file(&held).map_err(|e| Error::io(format!("remove {}", held.display()), &e))?;
     }
-    // Into the directory as if it were all there is. Nothing says owners there that cannot be given.
-    options.chown = (ids == runtime::Mode::SingleId).then_some(snapshot::Owner::ROOT);
-    let directory = place.open().map_err(|e| to.failed("cannot copy to", &e))?;
-    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    snapshot::unpack_into(input, Path::new(&path), b"", &options)?;
+    records.retain(|_, record| !matches!(record.kind, b'c' | b'b'));
+    let failed = |e: io::Error| to.failed("cannot copy to", &e);
+    let source = runtime::beneath::open_root(staged.fs()).map_err(failed)?;
+    let directory = place.open().map_err(failed)?;
+    tree::children(source.as_fd(), directory.as_fd(), Owners::Keep).map_err(failed)?;
+    if let Some(at) = place.in_tree().filter(|_| !opened.container.running && !records.is_empty()) {
+        // What the writable layer cannot say of owners is said beside it.
+        let upper = opened.container.upper(engine);
+        let mut all = snapshot::owners::Owners::of_layer(&upper)?;
+        for (path, record) in records {
+            let path = at.join(OsStr::from_bytes(&path)).into_os_string().into_vec();
+            all.0.insert(path, record);
+        }
+        all.save(&upper)?;
+    }
     Ok(())
 }
 
@@ -134,8 +145,6 @@ enum Access {
     Read,
     /// Its files are written, as it would do it.
     Write,
-    /// Its writable layer is changed; its files are looked at before.
-    Layer,
 }
 
 /// A container's file system, opened.
@@ -154,23 +163,18 @@ impl Opened {
             return Opened::running(engine, name, container);
         }
         let layers = container.layers(engine)?;
-        let read_only = || runtime::mount_overlay(&runtime::Overlay { lowers: &layers, upper: None });
         if access == Access::Read {
-            return Opened::stopped(engine, name, container, read_only()?, None);
+            let root = runtime::mount_overlay(&runtime::Overlay { lowers: &layers, upper: None })?;
+            return Opened::stopped(engine, name, container, root, None);
         }
         let lock = engine.store.lock_container(&container.record.id)?;
         let lock =
             lock.ok_or_else(|| Error::conflict(format!("container {name} is in use by another command")))?;
         let dir = engine.store.container_dir(&container.record.id);
         volume::make(&container, &dir, &layers)?;
-        let root = match access {
-            Access::Write => {
-                let (fs, work) = (dir.join("fs"), dir.join("work"));
-                let upper = Some(runtime::Upper { fs: &fs, work: &work });
-                runtime::mount_overlay(&runtime::Overlay { lowers: &layers[1..], upper })?
-            }
-            Access::Read | Access::Layer => read_only()?,
-        };
+        let (fs, work) = (dir.join("fs"), dir.join("work"));
+        let upper = Some(runtime::Upper { fs: &fs, work: &work });
+        let root = runtime::mount_overlay(&runtime::Overlay { lowers: &layers[1..], upper })?;
         Opened::stopped(engine, name, container, root, Some(lock))
     }
 

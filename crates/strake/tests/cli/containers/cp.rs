@@ -183,7 +183,16 @@ fn streams() {
     assert_eq!(list(&store, "dd", "/in"), ". ./t ./t/l ./t/sub ./t/x ./t/y");
     assert_eq!(store.run_with(&["cp", "-", "dd:/nodir"], &tar).code, 1);
     assert_eq!(store.run_with(&["cp", "-", "dd:/etc/passwd"], &tar).code, 1);
-    assert_eq!(store.run_with(&["cp", "-", "dd:/in"], b"no tar").code, 1);
+    store.ok(&["cp", "dd:/tmp", "before"]);
+    for bad in [&b"no tar"[..], &tar[..tar.len() - 1024 - 512 - 100]] {
+        assert_eq!(store.run_with(&["cp", "-", "dd:/tmp"], bad).code, 1);
+    }
+    store.ok(&["cp", "dd:/tmp", "after"]);
+    let is_as = |dir: &str| {
+        let dir = store.dir().join(dir);
+        (fs::metadata(&dir).unwrap().mode(), fs::read_dir(dir).unwrap().count())
+    };
+    assert_eq!(is_as("after"), is_as("before"), "what is no whole archive changes nothing");
     assert!(
         store.fails(1, &["cp", "cc:/x", "dd:/y"]).contains("copying between containers is not supported")
     );
