@@ -40,15 +40,16 @@ impl ContainerArgs {
             }
             return Ok(());
         }
-        let source = PullSource::parse(self.image())?;
-        let name = Reference::parse(self.image())
-            .map_or_else(|_| self.image().to_owned(), |reference| reference.with_default_tag().familiar());
+        let reference = Reference::parse(self.image()).map_err(|e| CliError::new(e.to_string()))?;
+        let reference = reference.with_default_tag();
+        let name = reference.familiar();
         if here.is_err() && !self.quiet {
-            eprintln!("Unable to find image '{name}' locally");
+            crate::cli::output::say(&format!("Unable to find image '{name}' locally"));
         }
         let transfer = Transfer::default();
         let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &transfer };
         let platform = wanted.unwrap_or_else(Platform::host);
+        let source = PullSource::Registry(reference);
         engine::pull::pull(engine, &source, &platform, &engine::pull::Options::default(), events).map_err(
             |error| {
                 let error = CliError::from(error);
@@ -73,8 +74,8 @@ fn warn_of_platform(engine: &Engine, id: &oci::ImageId) {
     let Ok(Some(image)) = engine.store.image(id) else { return };
     let (platform, host) = (image.config.value.platform(), Platform::host());
     if !platform.architecture.is_empty() && !platform.matches(&host) {
-        eprintln!(
+        crate::cli::output::say(&format!(
             "WARNING: The requested image's platform ({platform}) does not match the detected host platform ({host}) and no specific platform was requested"
-        );
+        ));
     }
 }
