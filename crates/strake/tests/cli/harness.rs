@@ -152,7 +152,8 @@ impl TestStore {
 }
 
 impl Drop for TestStore {
-    /// What runs in the background would outlive the store, above all where a test failed.
+    /// What runs in the background would outlive the store, above all where a test failed; and what belongs to a
+    /// subordinate id can only be removed from within the namespace where that is mapped.
     fn drop(&mut self) {
         let any = |dir: &str| {
             std::fs::read_dir(self.root().join(dir)).is_ok_and(|mut entries| entries.next().is_some())
@@ -163,6 +164,9 @@ impl Drop for TestStore {
             if args.len() > 2 {
                 self.run(&args);
             }
+        }
+        if !rustix::process::geteuid().is_root() && any("snapshots") {
+            self.run(&["system", "prune", "-af"]);
         }
     }
 }
