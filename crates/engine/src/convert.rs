@@ -113,8 +113,10 @@ impl From<snapshot::Error> for Error {
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Error {
         let kind = match &error {
-            registry::Error::NotFound { .. } => Kind::NotFound,
-            registry::Error::Denied { .. } => Kind::Denied,
+            registry::Error::NoRepository { .. }
+            | registry::Error::NoManifest { .. }
+            | registry::Error::NoBlob { .. } => Kind::NotFound,
+            registry::Error::Denied { .. } | registry::Error::Blocked { .. } => Kind::Denied,
             _ => Kind::Unavailable,
         };
         Error::new(kind, error.to_string())

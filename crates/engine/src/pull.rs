@@ -7,8 +7,8 @@ use oci::{
     Descriptor, Digest, Document, HashingWriter, ImageConfig, ImageId, Index, Manifest, Platform, Reference,
     media_type,
 };
-use registry::Client;
 pub use registry::Options;
+use registry::{Client, Repository};
 use store::{ImageMeta, LayerBlob, PruneOptions};
 
 use crate::archive;
@@ -101,19 +101,19 @@ fn remote(
     options: &Options,
     events: &dyn Events,
 ) -> Result<Pulled> {
-    let client = Client::new(reference, options);
+    let client = Client::new(options.clone()).repository(reference);
+    let name = reference.digest.as_ref().map(Digest::as_str).or(reference.tag.as_deref()).unwrap_or("latest");
     let tag = reference.tag.as_deref().or(reference.digest.as_ref().map(Digest::as_str)).unwrap_or("latest");
     events.event(Event::Status(format!("{tag}: Pulling from {}", reference.repository)));
-    let named = client.manifest(reference)?;
+    let named = client.manifest(name)?;
     let (manifest, index) = match media_type::is_index(&named.media_type) {
         false => (named, None),
         true => {
             let index: Document<Index> = document("index", named.bytes)?;
             let chosen =
                 index.value.select(platform).ok_or_else(|| no_platform(reference, &index.value, platform))?;
-            let pinned = Reference { tag: None, digest: Some(chosen.digest.clone()), ..reference.clone() };
             engine.store.put_blob(&index.bytes)?;
-            (client.manifest(&pinned)?, Some(index.digest))
+            (client.manifest(chosen.digest.as_str())?, Some(index.digest))
         }
     };
     if !media_type::is_manifest(&manifest.media_type) {
@@ -166,7 +166,7 @@ fn remote(
 /// Downloads the layers that the store has no blob of, verifying each as it streams by.
 fn fetch_layers(
     engine: &Engine,
-    client: &Client,
+    client: &Repository,
     manifest: &Manifest,
     config: &ImageConfig,
     events: &dyn Events,
@@ -206,7 +206,7 @@ fn fetch_layers(
         };
         if !engine.store.has_blob(&layer.digest)? {
             progress("Downloading", 0);
-            let mut body = client.blob(layer)?;
+            let mut body = client.blob(layer, 0)?;
             let mut writer = engine.store.blob_writer()?;
             let mut buffer = vec![0u8; 256 << 10];
             let mut done = 0u64;
@@ -245,7 +245,7 @@ fn fetch_layers(
     Ok(blobs)
 }
 
-fn fetch_small(client: &Client, descriptor: &Descriptor) -> Result<Vec<u8>> {
+fn fetch_small(client: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>> {
     if descriptor.size > archive::DOCUMENT_LIMIT {
         return Err(Error::invalid(format!(
             "the image config {} has {} bytes, more than the {} allowed",
@@ -254,7 +254,7 @@ fn fetch_small(client: &Client, descriptor: &Descriptor) -> Result<Vec<u8>> {
             archive::DOCUMENT_LIMIT
         )));
     }
-    let mut body = client.blob(descriptor)?;
+    let mut body = client.blob(descriptor, 0)?;
     let mut held = HashingWriter::new(Vec::new());
     io::copy(&mut body, &mut held)
         .map_err(|e| Error::new(Kind::Unavailable, format!("download of {}: {e}", descriptor.digest)))?;

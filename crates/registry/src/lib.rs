@@ -1,13 +1,26 @@
-//! Client of the OCI distribution protocol: manifests and blobs, fetched and verified.
+//! Client of the OCI distribution protocol: accounts, mirrors, manifests and blobs, both ways.
 //!
-//! Blocking, no retries of its own beyond one for a token: a `Client` speaks to one registry on
-//! behalf of one repository at a time. Nothing fetched is trusted: bodies are bounded, digests are
-//! checked by [`Client::manifest`] and, for blobs, by the caller as the bytes stream by.
+//! A [`Client`] is what a process knows about talking to registries: connections, tokens, where each
+//! registry is reached. From it come a [`Repository`] for what belongs to one repository, and a
+//! [`Registry`] for what belongs to none.
+//!
+//! Blocking, with threads in mind: all of it is `Send + Sync` and cheap to clone. Nothing that comes
+//! from a registry is trusted: sizes, counts and times are bounded, documents are verified against the
+//! digest they were asked for by. The bytes of a blob are verified by the caller as they stream by.
 #![forbid(unsafe_code)]
 
-mod auth;
 mod client;
+pub mod credentials;
 mod error;
+pub mod hosts;
+mod http;
+mod registry;
+mod repository;
 
-pub use client::{Client, Options, RemoteManifest};
+pub use client::{Client, Options, Retry};
+pub use credentials::{Anonymous, Credential, Credentials, Secret};
 pub use error::Error;
+pub use hosts::Hosts;
+pub use http::proxy::Proxies;
+pub use registry::{Login, Names, Registry};
+pub use repository::{BlobReader, Mount, PutManifest, RemoteManifest, Repository, Tags, Upload};
