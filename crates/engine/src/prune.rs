@@ -123,6 +123,7 @@ pub fn system(engine: &Engine, request: &PruneSystemRequest) -> Result<Pruned> {
         image_filter: Some(&keep),
         cache: (!by_label).then_some(&cache),
         contexts: request.all && request.filters.is_empty(),
+        partial: request.filters.is_empty(),
         compact: true,
     })?;
     Ok(told(report))

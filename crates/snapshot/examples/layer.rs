@@ -23,8 +23,10 @@ fn main() {
     match args[..] {
         ["apply", tar, dir, ref lowers @ ..] => {
             std::fs::create_dir_all(dir).unwrap_or_else(|e| fail(&e));
-            let options =
-                ApplyOptions { lowers: lowers.iter().map(PathBuf::from).collect(), ..ApplyOptions::new(ids) };
+            let options = ApplyOptions {
+                lowers: lowers.iter().map(PathBuf::from).collect::<Vec<_>>().into(),
+                ..ApplyOptions::new(ids)
+            };
             let file = File::open(tar).unwrap_or_else(|e| fail(&e));
             let applied = apply(BufReader::new(file), Path::new(dir), &options).unwrap_or_else(|e| fail(&e));
             report(start, &applied.stat);

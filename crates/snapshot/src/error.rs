@@ -50,6 +50,9 @@ pub enum Error {
         /// The mapped range, `0-65536`.
         range: String,
     },
+    /// The layers below, which this one takes for granted, will not come.
+    #[error("the layers below cannot be looked at: {0}")]
+    Lowers(String),
     /// From mounting or entering namespaces.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),

@@ -27,7 +27,9 @@ mod path;
 mod tree;
 mod xattrs;
 
-pub use apply::{Applied, ApplyOptions, Limits, Notes, UnpackOptions, apply, is_archive, unpack_into};
+pub use apply::{
+    Applied, ApplyOptions, Limits, Lowers, Notes, UnpackOptions, apply, is_archive, unpack_into,
+};
 pub use diff::{DiffOptions, diff};
 pub use entry::{Entry, Kind, LayerStat, Mtime, Owner};
 pub use error::{Error, Name};

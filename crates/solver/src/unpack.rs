@@ -81,8 +81,11 @@ fn check(wanted: &DiffId, blob: &LayerBlob, found: DiffId) -> Result<(), Failure
 }
 
 /// How a layer is applied on `lowers` (topmost first) in this process.
-pub(crate) fn options(lowers: Vec<PathBuf>) -> ApplyOptions {
-    ApplyOptions { lowers, ..ApplyOptions::new(runtime::mode().unwrap_or(runtime::Mode::Root)) }
+pub(crate) fn options(lowers: Vec<PathBuf>) -> ApplyOptions<'static> {
+    ApplyOptions {
+        lowers: lowers.into(),
+        ..ApplyOptions::new(runtime::mode().unwrap_or(runtime::Mode::Root))
+    }
 }
 
 /// What the store records of a layer.

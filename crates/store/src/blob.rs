@@ -123,6 +123,34 @@ impl Store {
         })
     }
 
+    /// Makes the file at `path`, which was verified to be this blob, visible as such. Where the blob is here already
+    /// the file stays where it is.
+    pub(crate) fn publish_blob(
+        &self,
+        holding: &Holding,
+        digest: &Digest,
+        size: u64,
+        path: &Path,
+    ) -> Result<()> {
+        if self.keep_blob(holding, digest, size)? {
+            return Ok(());
+        }
+        let done = holding.write(|tx, used| {
+            used.push((Kind::Blob, digest.to_string()));
+            if self.is_whole(tx, digest, size)? {
+                return Ok(());
+            }
+            tx.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created) VALUES (?1, ?2, ?3)")?
+                .execute(params![digest.as_str(), size, now()])?;
+            unmark(tx, Kind::Blob, digest.as_str())?;
+            self.mark_unsynced(tx, Kind::Blob, digest.as_str())?;
+            // Replaces what a dead process left there, or a damaged file.
+            let to = self.blob_path(digest);
+            fs::rename(path, &to).map_err(io_fault("cannot create", &to))
+        });
+        self.undo_on_error(holding, &format!("{BLOBS}/{}", digest.hex()), done)
+    }
+
     fn is_whole(&self, connection: &Connection, digest: &Digest, size: u64) -> Sql<bool> {
         Ok(size_of(connection, digest)? == Some(size)
             && !self.is_unverified(connection, Kind::Blob, digest.as_str())?
@@ -159,23 +187,7 @@ impl BlobWriter {
                 return Err(Error::DigestMismatch { what, expected, found: digest, stored: false });
             }
         }
-        if self.store.keep_blob(&self.holding, &digest, size)? {
-            return Ok((digest, size));
-        }
-        let done = self.holding.write(|tx, used| {
-            used.push((Kind::Blob, digest.to_string()));
-            if self.store.is_whole(tx, &digest, size)? {
-                return Ok(());
-            }
-            tx.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created) VALUES (?1, ?2, ?3)")?
-                .execute(params![digest.as_str(), size, now()])?;
-            unmark(tx, Kind::Blob, digest.as_str())?;
-            self.store.mark_unsynced(tx, Kind::Blob, digest.as_str())?;
-            // Replaces what a dead process left there, or a damaged file.
-            let to = self.store.blob_path(&digest);
-            fs::rename(&self.path, &to).map_err(io_fault("cannot create", &to))
-        });
-        self.store.undo_on_error(&self.holding, &format!("{BLOBS}/{}", digest.hex()), done)?;
+        self.store.publish_blob(&self.holding, &digest, size, &self.path)?;
         Ok((digest, size))
     }
 }

@@ -10,6 +10,8 @@
 //! ROOT/snapshots/HEX/{fs/,owners} a layer unpacked; HEX is of its ChainID
 //! ROOT/containers/ID/             fs/ and work/ (writable layer), lock, and the engine's files
 //! ROOT/contexts/{HEX,mount-HEX/}  stat caches of build contexts, cache mounts
+//! ROOT/partial/HEX                a blob that has come in part, locked by who fetches it
+//! ROOT/partial/HEX.unpack         locked by who unpacks the layer of that ChainID
 //! ROOT/leases/LEASE               locked by a live process
 //! ROOT/work/LEASE.N/{fs/,work/}   a snapshot being made under that lease
 //! ROOT/tmp/LEASE.N                a blob or container being made, or a tree being removed, under that lease
@@ -47,6 +49,7 @@ mod error;
 mod image;
 mod layer;
 mod lease;
+mod partial;
 mod prune;
 mod reference;
 mod remove;
@@ -70,6 +73,7 @@ pub use error::{Error, HookError, Result};
 pub use image::{Base, Image, ImageMeta, RemovedImage};
 pub use layer::LayerBlob;
 pub use lease::Lease;
+pub use partial::{PartialBlob, SnapshotClaim};
 pub use prune::{PruneCache, PruneImages, PruneOptions, PruneReport, Pruned, PrunedItem};
 pub use reference::RepoDigest;
 pub use resolve::ResolveError;

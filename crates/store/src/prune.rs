@@ -53,6 +53,8 @@ pub struct PruneOptions<'a> {
     pub cache: Option<&'a PruneCache>,
     /// The stat caches of build contexts.
     pub contexts: bool,
+    /// Parts of blobs that nobody is fetching: a pull that was interrupted begins anew.
+    pub partial: bool,
     /// Give the database's and the directories' free space back to the disk.
     pub compact: bool,
 }
@@ -135,6 +137,12 @@ impl Store {
             }
             if bytes > 0 {
                 report.add(PrunedItem::Contexts, bytes);
+            }
+        }
+        if options.partial {
+            let bytes = self.sweep_partial(true)?;
+            if bytes > 0 {
+                report.add(PrunedItem::Garbage, bytes);
             }
         }
         drop(holding);

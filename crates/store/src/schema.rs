@@ -26,14 +26,17 @@ pub(crate) const CONTEXTS: &str = "contexts";
 pub(crate) const LEASES: &str = "leases";
 pub(crate) const WORK: &str = "work";
 pub(crate) const TMP: &str = "tmp";
+/// What is being fetched: see `partial`.
+pub(crate) const PARTIAL: &str = "partial";
 /// Space held back so that a prune can write what it drops into the database when the disk is full.
 pub(crate) const RESERVE: &str = "reserve";
 
 /// Every directory of a store, parents first.
-pub(crate) const DIRS: [&str; 8] = ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, WORK, TMP];
+pub(crate) const DIRS: [&str; 9] =
+    ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, WORK, TMP, PARTIAL];
 
 /// What may lie in a store's directory.
-pub(crate) const ENTRIES: [&str; 13] = [
+pub(crate) const ENTRIES: [&str; 14] = [
     VERSION,
     DATABASE,
     "strake.db-wal",
@@ -47,6 +50,7 @@ pub(crate) const ENTRIES: [&str; 13] = [
     LEASES,
     WORK,
     TMP,
+    PARTIAL,
 ];
 
 const TABLES: &str = "

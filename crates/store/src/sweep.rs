@@ -1,5 +1,5 @@
 //! Sweeping: clears what dead processes left, and looks at what an earlier boot left unsynced. Cheap when
-//! there is nothing to clear: four short directory listings and one query.
+//! there is nothing to clear: five short directory listings and one query.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -50,6 +50,7 @@ impl Store {
         for dir in [WORK, TMP] {
             self.sweep_dir(dir, report)?;
         }
+        self.sweep_partial(false)?;
         self.sweep_trash(report)?;
         self.sweep_containers(report)
     }

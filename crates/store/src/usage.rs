@@ -42,7 +42,8 @@ pub struct Usage {
     pub in_progress: u64,
     /// Bytes of the database and its reserve.
     pub database: u64,
-    /// Bytes that nothing needs: left-overs of dead processes, snapshots and blobs that the next prune drops.
+    /// Bytes that nothing needs: left-overs of dead processes, snapshots and blobs that the next prune drops; parts
+    /// of blobs that wait for another pull.
     pub garbage: u64,
     /// All of it.
     pub total: u64,
@@ -232,6 +233,9 @@ impl Store {
                 }
             }
         }
+        let (live, waiting) = self.partial_usage()?;
+        usage.in_progress += live;
+        usage.garbage += waiting;
         usage.cache_size += measure(&self.root().join(CONTEXTS));
         usage.database = self.database_size();
         Ok(())

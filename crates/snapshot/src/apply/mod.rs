@@ -9,13 +9,14 @@
 //! whole destination).
 
 mod extract;
+mod lowers;
 mod metadata;
 mod tree;
 mod unpack;
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci::{DiffId, Digest};
 use runtime::Mode;
@@ -26,6 +27,7 @@ use crate::stream::{self, Bounds};
 use crate::tar_reader::TarReader;
 use crate::{LayerStat, Owner};
 use extract::{Extractor, Purpose};
+pub use lowers::Lowers;
 pub(crate) use metadata::{explain_chown, timestamps};
 use tree::Tree;
 pub use unpack::{UnpackOptions, is_archive, unpack_into};
@@ -72,10 +74,10 @@ impl Limits {
 
 /// How to apply a layer.
 #[derive(Clone, Debug)]
-pub struct ApplyOptions {
+pub struct ApplyOptions<'a> {
     /// The layers below, topmost first. Looked at only if the tar takes something of them for granted: a directory
     /// that it does not have itself, a hard link to a file of theirs.
-    pub lowers: Vec<PathBuf>,
+    pub lowers: Lowers<'a>,
     /// What to refuse.
     pub limits: Limits,
     /// How ids map where this runs: as [`runtime::enter`] said.
@@ -86,11 +88,11 @@ pub struct ApplyOptions {
     pub any_compression: bool,
 }
 
-impl ApplyOptions {
+impl ApplyOptions<'_> {
     /// Default limits, no layers below.
-    pub fn new(ids: Mode) -> ApplyOptions {
+    pub fn new(ids: Mode) -> Self {
         ApplyOptions {
-            lowers: Vec::new(),
+            lowers: Lowers::none(),
             limits: Limits::default(),
             ids,
             tree_digest: false,
@@ -147,7 +149,7 @@ impl Notes {
 /// # Errors
 /// [`Error::Archive`] for what is malformed, cut short, or leads out of the root; [`Error::Limit`];
 /// [`Error::UnmappedOwner`]; [`Error::Io`], which [`Error::is_no_space`] tells apart. `dest` is then in no good state.
-pub fn apply(src: impl Read + Send, dest: &Path, opts: &ApplyOptions) -> Result<Applied, Error> {
+pub fn apply(src: impl Read + Send, dest: &Path, opts: &ApplyOptions<'_>) -> Result<Applied, Error> {
     let bounds = opts.limits.bounds();
     let mut tree = Tree::new(dest, &opts.lowers, opts.ids)?;
     let (inflater, chunks) = stream::pipe();

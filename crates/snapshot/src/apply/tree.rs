@@ -7,14 +7,14 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use runtime::{Mode as Ids, beneath};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
 use rustix::io::Errno;
 
-use super::{DEFAULT_OWNER, Notes, metadata};
+use super::{DEFAULT_OWNER, Lowers, Notes, metadata};
 use crate::error::{Doing as _, Error, Name};
 use crate::owners::{Owners, Record};
 use crate::view::{View, is_whiteout, non_empty};
@@ -58,7 +58,7 @@ pub(super) struct Tree<'a> {
     opaque: BTreeSet<Vec<u8>>,
     /// Whether the layer was empty at first: then all that is opaque is known.
     fresh: bool,
-    lowers: &'a [PathBuf],
+    lowers: &'a Lowers<'a>,
     view: OnceCell<View>,
     pub owners: Owners,
     pub ids: Ids,
@@ -75,18 +75,18 @@ pub(super) enum Was {
 
 impl<'a> Tree<'a> {
     /// A tree in the empty directory `dest`.
-    pub fn new(dest: &Path, lowers: &'a [PathBuf], ids: Ids) -> Result<Tree<'a>, Error> {
+    pub fn new(dest: &Path, lowers: &'a Lowers<'a>, ids: Ids) -> Result<Tree<'a>, Error> {
         Tree::with(dest, lowers, ids, true, Owners::default())
     }
 
     /// A tree that goes on in a layer directory where others have been at work.
-    pub fn reopen(layer: &Path, lowers: &'a [PathBuf], ids: Ids) -> Result<Tree<'a>, Error> {
+    pub fn reopen(layer: &Path, lowers: &'a Lowers<'a>, ids: Ids) -> Result<Tree<'a>, Error> {
         Tree::with(layer, lowers, ids, false, Owners::of_layer(layer)?)
     }
 
     fn with(
         dest: &Path,
-        lowers: &'a [PathBuf],
+        lowers: &'a Lowers<'a>,
         ids: Ids,
         fresh: bool,
         owners: Owners,
@@ -450,7 +450,7 @@ impl<'a> Tree<'a> {
     /// What the layers below have at `name` in `dir`, as far as this layer lets it be seen.
     pub fn lower(&self, dir: &Dir, name: &[u8]) -> Result<Option<Entry>, Error> {
         // Without layers below there is nothing to mount, and no right to mount is needed.
-        if dir.hidden || self.lowers.is_empty() {
+        if dir.hidden || self.lowers.is_none() {
             Ok(None)
         } else {
             self.view()?.entry(&Tree::path_in(dir, name))
@@ -462,7 +462,7 @@ impl<'a> Tree<'a> {
         if let Some(view) = self.view.get() {
             return Ok(view);
         }
-        let view = View::open(self.lowers)?;
+        let view = View::open(self.lowers.get()?)?;
         Ok(self.view.get_or_init(|| view))
     }
 
@@ -510,13 +510,13 @@ impl<'a> Tree<'a> {
         if self.opaque.contains(&b""[..]) {
             // Overlayfs does not look at the root of a layer for the mark: each name there is deleted by itself.
             let root = Rc::clone(&self.root);
-            let names = if self.lowers.is_empty() { Vec::new() } else { self.view()?.read_dir(b"")? };
+            let names = if self.lowers.is_none() { Vec::new() } else { self.view()?.read_dir(b"")? };
             for entry in names {
                 self.whiteout(&root, &entry.name)?;
             }
         }
         if !self.late.contains_key(&b""[..]) {
-            let late = match self.lowers {
+            let late = match self.lowers.get()? {
                 [] => Late { owner: Some(DEFAULT_OWNER), mode: Some(0o755), ..Late::default() },
                 [top, ..] => {
                     // The merged root is the topmost layer's: nothing to mount for.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::extract::{Extractor, Purpose};
 use super::tree::Tree;
-use super::{Limits, Notes};
+use super::{Limits, Lowers, Notes};
 use crate::compress::Compression;
 use crate::error::Error;
 use crate::stream;
@@ -43,7 +43,8 @@ pub fn unpack_into(
     dest: &[u8],
     opts: &UnpackOptions,
 ) -> Result<Notes, Error> {
-    let mut tree = Tree::reopen(layer, &opts.lowers, opts.ids)?;
+    let lowers = Lowers::from(opts.lowers.clone());
+    let mut tree = Tree::reopen(layer, &lowers, opts.ids)?;
     tree.enter(&crate::path::clean(dest, dest)?, opts.made)?;
     let (inflater, chunks) = stream::pipe();
     let allowed =

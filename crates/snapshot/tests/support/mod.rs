@@ -56,7 +56,7 @@ impl Layers {
 
     pub fn try_push(&mut self, tar: &[u8]) -> (PathBuf, Result<Applied, Error>) {
         let fs = self.empty();
-        let options = ApplyOptions { lowers: self.stack.clone(), ..ApplyOptions::new(self.ids) };
+        let options = ApplyOptions { lowers: self.stack.clone().into(), ..ApplyOptions::new(self.ids) };
         let applied = apply(tar, &fs, &options);
         if applied.is_ok() {
             self.stack.insert(0, fs.clone());
