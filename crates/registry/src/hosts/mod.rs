@@ -3,10 +3,29 @@
 //! Without configuration these are Docker's rules: `docker.io` is served by `registry-1.docker.io`; a
 //! loopback address need not speak TLS.
 
+mod certificates;
+mod files;
+mod registries;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::error::Error;
+
+pub use files::Files;
+pub use registries::Registries;
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", path.display())]
+pub struct ConfigError {
+    /// The file, on the host.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
 /// What is configured about registries' hosts.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +33,10 @@ pub struct Hosts {
     /// Hosts (with port, as references name them) that may be spoken to without TLS or with a
     /// certificate that is not checked, besides loopback addresses.
     pub insecure: Vec<String>,
+    /// What `registries.conf` says of mirrors, of insecure and of blocked registries.
+    pub registries: Registries,
+    /// Directories (on the host) of directories `HOST[:PORT]` with certificates, such as `/etc/docker/certs.d`.
+    pub certificates: Vec<PathBuf>,
 }
 
 /// One place that serves a repository.
@@ -78,30 +101,69 @@ impl Hosts {
     /// registry's own host last. At least one.
     ///
     /// # Errors
-    /// [`Error::Blocked`].
+    /// [`Error::Blocked`]; [`Error::Local`] for a directory of certificates that is not whole.
     pub fn endpoints(&self, registry: &str, repository: &str) -> Result<Vec<Endpoint>, Error> {
-        Ok(vec![Endpoint { repository: repository.to_owned(), ..self.origin(registry)? }])
+        let name = format!("{registry}/{repository}");
+        let Some((rule, covered)) = self.registries.find(&name) else {
+            return Ok(vec![self.endpoint(registry, repository.to_owned(), false, None)?]);
+        };
+        if rule.blocked {
+            return Err(Error::Blocked { registry: name, by: BY.to_owned() });
+        }
+        let wrong = |reason: String| Error::Local {
+            doing: format!("read of {BY} where {name} is"),
+            source: std::io::Error::other(reason),
+        };
+        let mut endpoints = Vec::new();
+        for mirror in &rule.mirrors {
+            let (at, path) = mirror.relocated(&name, covered).map_err(wrong)?;
+            endpoints.push(self.endpoint(&at, path, mirror.insecure, Some(mirror.serves))?);
+        }
+        let (at, path) = rule.relocated(&name, covered).map_err(wrong)?;
+        endpoints.push(self.endpoint(&at, path, rule.insecure, None)?);
+        Ok(endpoints)
     }
 
     /// The registry's own host, for what is asked of no repository: accounts, catalogs, search.
     ///
     /// # Errors
-    /// [`Error::Blocked`].
+    /// As [`Hosts::endpoints`].
     pub fn origin(&self, registry: &str) -> Result<Endpoint, Error> {
+        let rule = self.registries.find(registry).map(|(rule, _)| rule);
+        match rule {
+            Some(rule) if rule.blocked => {
+                Err(Error::Blocked { registry: registry.to_owned(), by: BY.to_owned() })
+            }
+            rule => self.endpoint(registry, String::new(), rule.is_some_and(|rule| rule.insecure), None),
+        }
+    }
+
+    fn endpoint(
+        &self,
+        registry: &str,
+        repository: String,
+        insecure: bool,
+        mirror: Option<Mirror>,
+    ) -> Result<Endpoint, Error> {
         let host = match registry {
             "docker.io" => "registry-1.docker.io",
             other => other,
         };
-        let insecure = is_loopback(host) || self.insecure.iter().any(|known| known == registry);
+        let insecure = insecure || is_loopback(host) || self.insecure.iter().any(|known| known == registry);
+        let mut tls = Tls { unverified: insecure, ..Tls::default() };
+        certificates::add(&self.certificates, registry, &mut tls)?;
         Ok(Endpoint {
             host: host.to_owned(),
-            repository: String::new(),
+            repository,
             scheme: if insecure { Scheme::HttpsOrHttp } else { Scheme::Https },
-            tls: Tls { unverified: insecure, ..Tls::default() },
-            mirror: None,
+            tls,
+            mirror,
         })
     }
 }
+
+/// What errors name as the source of what was configured.
+const BY: &str = "registries.conf";
 
 /// Whether `host`, with or without a port, is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
 pub fn is_loopback(host: &str) -> bool {
@@ -110,33 +172,4 @@ pub fn is_loopback(host: &str) -> bool {
         None => host.split(':').next().unwrap_or(host),
     };
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback() {
-        for host in ["localhost", "localhost:5000", "127.0.0.1", "127.8.8.8:80", "[::1]:5000", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["localhost.example.com", "10.0.0.1:5000", "[::2]", "example.com", "1270.0.0.1"] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn origin_follows_docker() {
-        let hosts = Hosts { insecure: vec!["lab:5000".into()] };
-        let shown = |registry| {
-            let endpoint = hosts.origin(registry).unwrap();
-            format!("{} {:?} {}", endpoint.host, endpoint.scheme, endpoint.tls.unverified)
-        };
-        assert_eq!(shown("docker.io"), "registry-1.docker.io Https false");
-        assert_eq!(shown("ghcr.io"), "ghcr.io Https false");
-        assert_eq!(shown("127.0.0.1:5000"), "127.0.0.1:5000 HttpsOrHttp true");
-        assert_eq!(shown("lab:5000"), "lab:5000 HttpsOrHttp true");
-        assert_eq!(shown("lab:5001"), "lab:5001 Https false");
-    }
 }
