@@ -1,10 +1,19 @@
-//! Who we are to a registry: the values, and the one question asked for them.
+//! Who we are to a registry: the values, the one question asked for them, and the answer from Docker's files.
 //!
-//! Where credentials are kept is not known here.
+//! A client knows the question alone: whoever makes it says where credentials are kept.
+
+mod accounts;
+mod config_file;
+mod helper;
+mod replace;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use crate::error::Error;
+
+pub use accounts::{Accounts, Stored};
 
 /// Where the credential for a registry is looked up. Asked at most once a registry and process, and only
 /// when the registry asks who we are.

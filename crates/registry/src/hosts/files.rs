@@ -61,7 +61,7 @@ fn parsed(path: &Path) -> Result<Option<Registries>, ConfigError> {
 }
 
 /// A file's content; `None` where there is no file, or none that may be looked for.
-pub(super) fn bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use crate::error::Error;
 
 pub use files::Files;
+pub(crate) use files::bounded;
 pub use registries::Registries;
 
 /// A configuration file that cannot be used.
