@@ -48,6 +48,8 @@ use store::Image;
 
 pub use error::{Error, Kind, Result};
 pub use event::{Event, Events, Silent, Step};
+/// What requests that go to registries are made of: clients, accounts, configured hosts.
+pub use registry;
 pub use store::{ResolveError, Store};
 
 /// What every verb works on.

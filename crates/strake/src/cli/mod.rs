@@ -42,6 +42,8 @@ mod output;
 mod progress;
 mod ps;
 mod pull;
+#[allow(dead_code, reason = "verbs of registries come next")]
+mod registries;
 mod rename;
 mod restart;
 mod rm;

@@ -1,0 +1,94 @@
+//! What the environment says of registries: accounts, mirrors, certificates, proxies. The only place that reads the
+//! environment and HOME for them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine::registry::credentials::{Accounts, Anonymous, Credentials, Secret};
+use engine::registry::{Client, Hosts, Options, Proxies, hosts};
+
+use crate::cli::{CliError, Global};
+
+impl Global {
+    /// A client of registries, as this person and machine are set up. Make one a command: it holds connections and
+    /// tokens.
+    pub(crate) fn registry_client(&self) -> Result<Client, CliError> {
+        let credentials: Arc<dyn Credentials> = match accounts() {
+            Some(accounts) => Arc::new(accounts),
+            None => Arc::new(Anonymous),
+        };
+        Ok(Client::new(Options {
+            hosts: hosts()?,
+            credentials,
+            proxy: proxies(),
+            ca_file: path("SSL_CERT_FILE"),
+            ..Options::default()
+        }))
+    }
+
+    /// Where accounts are kept.
+    pub(crate) fn accounts(&self) -> Result<Accounts, CliError> {
+        accounts().ok_or_else(|| {
+            CliError::new("where are accounts kept? neither DOCKER_CONFIG nor HOME is set")
+                .hint("set DOCKER_CONFIG to a directory")
+        })
+    }
+}
+
+/// In `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, and where podman and skopeo keep theirs.
+fn accounts() -> Option<Accounts> {
+    let dir = path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")))?;
+    let mut others = Vec::new();
+    match path("REGISTRY_AUTH_FILE") {
+        Some(file) => others.push(file),
+        None => {
+            let run = path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers"));
+            let uid = rustix::process::getuid().as_raw();
+            others.push(run.unwrap_or_else(|| format!("/run/containers/{uid}").into()).join("auth.json"));
+            others.extend(config_dir().map(|dir| dir.join("containers/auth.json")));
+        }
+    }
+    let environment = set("DOCKER_AUTH_CONFIG").and_then(|text| text.into_string().ok()).map(Secret::new);
+    Some(Accounts::new(dir.join("config.json")).with_environment(environment).with_fallbacks(others))
+}
+
+fn hosts() -> Result<Hosts, CliError> {
+    let of_user = |name: &str| config_dir().map(|dir| dir.join(name));
+    let both = |name: &str| {
+        of_user(name).into_iter().chain([PathBuf::from("/etc").join(name)]).collect::<Vec<PathBuf>>()
+    };
+    let files = hosts::Files {
+        own: both("strake/registries.conf"),
+        containers: match path("CONTAINERS_REGISTRIES_CONF") {
+            Some(file) => vec![file],
+            None => both("containers/registries.conf"),
+        },
+        // What a person says counts more than what the machine's files say.
+        containers_dirs: both("containers/registries.conf.d").into_iter().rev().collect(),
+    };
+    let registries = files.read().map_err(|error| CliError::new(error.to_string()))?;
+    let mut certificates = both("docker/certs.d");
+    certificates.extend(both("containers/certs.d"));
+    Ok(Hosts { registries, certificates, ..Hosts::default() })
+}
+
+/// Upper case counts more, as with Go.
+fn proxies() -> Proxies {
+    let of = |upper: &str| {
+        let text = set(upper).or_else(|| set(&upper.to_lowercase()));
+        text.and_then(|text| text.into_string().ok()).unwrap_or_default()
+    };
+    Proxies::new(&of("HTTP_PROXY"), &of("HTTPS_PROXY"), &of("NO_PROXY"))
+}
+
+fn config_dir() -> Option<PathBuf> {
+    path("XDG_CONFIG_HOME").filter(|dir| dir.is_absolute()).or_else(|| Some(path("HOME")?.join(".config")))
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    set(name).map(PathBuf::from)
+}
+
+fn set(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
