@@ -113,6 +113,8 @@ impl Bed {
     pub(crate) fn new(mode: ModeName, which: Which) -> Bed {
         let name = format!("strake-runtime-{}", std::process::id());
         let dir = std::env::temp_dir().join(name);
+        // A run that was killed may have left one under the same process id.
+        let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("make the case's directory");
         make_root(&dir.join("root"));
         let entered = runtime::enter().expect("enter namespaces");
