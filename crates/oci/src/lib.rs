@@ -24,7 +24,7 @@ pub use document::{Document, DocumentError};
 pub use identity::{ChainId, DiffId, ImageId};
 pub use manifest::{Index, Manifest};
 pub use platform::{Platform, PlatformError};
-pub use reference::{Reference, ReferenceError};
+pub use reference::{DEFAULT_TAG, Reference, ReferenceError};
 
 /// Annotation keys of the OCI image specification that strake reads or writes.
 pub mod annotation {

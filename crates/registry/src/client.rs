@@ -103,6 +103,13 @@ impl Client {
     }
 }
 
+impl Default for Client {
+    /// With [`Options::default`].
+    fn default() -> Client {
+        Client::new(Options::default())
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()

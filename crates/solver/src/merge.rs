@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::session::Session;
 use crate::step::Stack;
 use crate::unpack::{options, row, unpack};
+use snapshot::ApplyOptions;
 
 /// Puts `layer`, the one layer of `from`, on `base`.
 pub(crate) fn restack(
@@ -45,7 +46,7 @@ pub fn clone_layer(source: &Path, dest: &Path, lowers: Vec<PathBuf>) -> Result<L
     let (reader, mut writer) = io::pipe().map_err(Failure::io("open", "a pipe between two layers"))?;
     thread::scope(|scope| {
         let diff = scope.spawn(move || snapshot::diff(source, &mut writer, &DiffOptions::default()));
-        let applied = snapshot::apply(reader, dest, &options(lowers));
+        let applied = snapshot::apply(reader, dest, &ApplyOptions { lowers: lowers.into(), ..options() });
         match diff.join() {
             Ok(Ok(_)) => Ok(applied?.stat),
             // One end's error is the other end's broken pipe, or end of the stream: that is not what happened.

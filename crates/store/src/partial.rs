@@ -15,8 +15,9 @@ use std::time::{Duration, SystemTime};
 use oci::{ChainId, Digest, Hasher};
 use rustix::fs::FlockOperation;
 
+use crate::blob::has_parent;
 use crate::lease::{Holding, lock};
-use crate::schema::PARTIAL;
+use crate::schema::{PARTIAL, TMP};
 use crate::sweep::names;
 use crate::{Error, Result, Store};
 
@@ -36,6 +37,8 @@ pub struct PartialBlob {
     /// Of the bytes from the start on that were looked at.
     hasher: Hasher,
     len: u64,
+    /// Whether it outlives this value.
+    stays: bool,
 }
 
 /// While it lives, no other process that asks begins to unpack the same snapshot.
@@ -59,7 +62,36 @@ impl Store {
         let Some(file) = take(&path)? else { return Ok(None) };
         let len = file.metadata().map_err(|e| Error::io("cannot read", &path, e))?.len();
         let (store, digest) = (self.clone(), digest.clone());
-        Ok(Some(PartialBlob { store, holding, digest, path, file, hasher: Hasher::new(), len }))
+        Ok(Some(PartialBlob { store, holding, digest, path, file, hasher: Hasher::new(), len, stays: true }))
+    }
+
+    /// A part that is ours alone and goes with this value, for a blob that another process has a part of and does not
+    /// get on with.
+    pub fn own_partial_blob(&self, digest: &Digest) -> Result<PartialBlob> {
+        if digest.algorithm() != "sha256" {
+            return Err(Error::Algorithm(digest.clone()));
+        }
+        let holding = self.hold()?;
+        loop {
+            let path = holding.fresh(TMP);
+            let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            let file = match created {
+                // `tmp` was being replaced by an empty one: see `compact`.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && has_parent(&path) => continue,
+                created => created.map_err(|e| Error::io("cannot create", &path, e))?,
+            };
+            let (store, digest) = (self.clone(), digest.clone());
+            return Ok(PartialBlob {
+                store,
+                holding,
+                digest,
+                path,
+                file,
+                hasher: Hasher::new(),
+                len: 0,
+                stays: false,
+            });
+        }
     }
 
     /// How many bytes of the blob have come, to whoever fetches it; `None` where nobody has begun.
@@ -205,7 +237,7 @@ impl Write for PartialBlob {
 
 impl Drop for PartialBlob {
     fn drop(&mut self) {
-        if self.len == 0 && is_at(&self.file, &self.path) {
+        if (self.len == 0 || !self.stays) && is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -7,7 +7,7 @@ mod files;
 mod read;
 mod write;
 
-pub(crate) use read::{put, read, read_layout};
+pub(crate) use read::{check_config, read, read_layout, record};
 pub use write::Format;
 pub(crate) use write::{Item, write};
 

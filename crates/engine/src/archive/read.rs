@@ -263,34 +263,38 @@ fn sniff(store: &Store, digest: &Digest) -> Result<&'static str> {
 }
 
 /// Unpacks the layers, which verifies them, and records the image.
-pub(crate) fn put(
-    store: &Store,
-    config: Vec<u8>,
-    blobs: &[LayerBlob],
-    mut meta: ImageMeta,
-) -> Result<ImageId> {
+fn put(store: &Store, config: Vec<u8>, blobs: &[LayerBlob], meta: ImageMeta) -> Result<ImageId> {
     let document: Document<ImageConfig> =
         Document::parse("image config", config).map_err(|e| Error::invalid(e.to_string()))?;
-    let os = &document.value.os;
+    check_config(&document, blobs.len())?;
+    solver::unpack_blobs(store, &document.value.rootfs.diff_ids, blobs)?;
+    record(store, &document, meta)
+}
+
+/// Refuses an image that cannot run here, or whose config names other layers than its manifest, which has that many.
+pub(crate) fn check_config(config: &Document<ImageConfig>, layers: usize) -> Result<()> {
+    let os = &config.value.os;
     if !os.is_empty() && os != "linux" {
         return Err(Error::unsupported(format!(
             "image {} is for {os}: containers here run on linux",
-            document.digest
+            config.digest
         )));
     }
-    let layers = &document.value.rootfs.diff_ids;
-    if layers.len() != blobs.len() {
+    let named = config.value.rootfs.diff_ids.len();
+    if named != layers {
         return Err(Error::invalid(format!(
-            "image {} names {} layers in its config and {} in its manifest",
-            document.digest,
-            layers.len(),
-            blobs.len()
+            "image {} names {named} layers in its config and {layers} in its manifest",
+            config.digest
         )));
     }
-    solver::unpack_blobs(store, layers, blobs)?;
+    Ok(())
+}
+
+/// Records an image whose layers are here.
+pub(crate) fn record(store: &Store, config: &Document<ImageConfig>, mut meta: ImageMeta) -> Result<ImageId> {
     meta.base = meta.annotations.get(annotation::BASE_NAME).map(|name| store::Base {
         name: name.clone(),
         digest: meta.annotations.get(annotation::BASE_DIGEST).and_then(|d| d.parse().ok()),
     });
-    Ok(store.put_image(&document.bytes, &meta)?)
+    Ok(store.put_image(&config.bytes, &meta)?)
 }

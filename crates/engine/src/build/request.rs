@@ -39,6 +39,8 @@ pub struct BuildRequest {
     pub jobs: Option<usize>,
     /// The runtime that steps run in.
     pub runtime: runtime::RuntimeChoice,
+    /// Who fetches base images.
+    pub registry: registry::Client,
     /// `HTTP_PROXY` and its like of the host, passed to RUN steps and kept out of keys and history.
     pub proxies: BTreeMap<String, String>,
 }

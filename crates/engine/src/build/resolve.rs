@@ -2,12 +2,11 @@
 
 use dockerfile::lower::{ConfigResolver, ResolvedImage};
 use oci::{ImageId, Platform, Reference};
-use registry::Options;
 use store::ResolveError;
 
 use crate::build::observe::{Steps, internal};
 use crate::build::request::BuildRequest;
-use crate::pull::{PullSource, pull};
+use crate::pull::{PullRequest, PullSource, pull};
 use crate::{Engine, Error, Events, Result};
 
 /// Base images: those of the store first, without any connection; else, or with `--pull`, a registry.
@@ -70,9 +69,9 @@ impl Bases<'_> {
 
     fn fetch(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let name = format!("[internal] load metadata for {reference}");
-        let source = PullSource::Registry(reference.clone());
+        let request = PullRequest::new(PullSource::Registry(reference.clone()), platform.clone());
         let pulled = internal(self.steps, &name, |_| {
-            pull(self.engine, &source, platform, &Options::default(), self.events)
+            pull(self.engine, &request, &self.request.registry, self.events)
         })?;
         let one = pulled.first().ok_or_else(|| Error::internal("a pull without a result"))?;
         let mut found = self.resolved(reference, &one.image)?;

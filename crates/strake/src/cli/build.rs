@@ -75,7 +75,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let request = request(&args)?;
+    let request = request(&args, global)?;
     let engine = global.engine_for_containers()?;
     let interrupted = interrupt::watch()?;
     let plain = Plain::default();
@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn request(args: &Args) -> Result<BuildRequest, CliError> {
+fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
     let stdin = std::path::Path::new("-");
     let context = match args.path.as_str() {
         "-" => ContextSource::Stream,
@@ -146,6 +146,7 @@ fn request(args: &Args) -> Result<BuildRequest, CliError> {
             None => engine::build::RuntimeChoice::Embedded,
             Some(path) => engine::build::RuntimeChoice::External(path.clone()),
         },
+        registry: global.registry_client()?,
         proxies: BTreeMap::new(),
     })
 }

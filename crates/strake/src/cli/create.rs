@@ -17,7 +17,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     args.container.warn(global);
     let cidfile = args.container.cidfile.as_deref().map(CidFile::new).transpose()?;
     let engine = global.engine_in_namespace()?;
-    args.container.ensure_image(&engine)?;
+    args.container.ensure_image(&engine, global)?;
     let (container, _lock) = engine::container::create(&engine, &request)?;
     if let Some(cidfile) = &cidfile {
         cidfile.write(&container.record.id);

@@ -14,6 +14,7 @@ mod units;
 mod usage;
 
 mod attach;
+mod bars;
 mod build;
 mod builder_prune;
 mod commit;

@@ -1,16 +1,16 @@
 //! The image that a container is to be made of: here, or pulled now.
 
 use engine::Engine;
-use engine::pull::PullSource;
+use engine::pull::{PullRequest, PullSource};
 use oci::{Platform, Reference};
 
-use crate::cli::CliError;
 use crate::cli::container_args::ContainerArgs;
 use crate::cli::transfer::Transfer;
+use crate::cli::{CliError, Global};
 
 impl ContainerArgs {
     /// Pulls the image where it is missing, or always, as asked.
-    pub(crate) fn ensure_image(&self, engine: &Engine) -> Result<(), CliError> {
+    pub(crate) fn ensure_image(&self, engine: &Engine, global: &Global) -> Result<(), CliError> {
         let here = engine.store.resolve(self.image());
         let wanted = match &self.platform {
             Some(text) => Some(text.parse::<Platform>().map_err(|e| CliError::new(e.to_string()))?),
@@ -46,20 +46,19 @@ impl ContainerArgs {
         if here.is_err() && !self.quiet {
             crate::cli::output::say(&format!("Unable to find image '{name}' locally"));
         }
-        let transfer = Transfer::default();
+        let transfer = Transfer::new();
         let events: &dyn engine::Events = if self.quiet { &engine::Silent } else { &transfer };
         let platform = wanted.unwrap_or_else(Platform::host);
-        let source = PullSource::Registry(reference);
-        engine::pull::pull(engine, &source, &platform, &engine::pull::Options::default(), events).map_err(
-            |error| {
-                let error = CliError::from(error);
-                match here {
-                    Ok(_) => error,
-                    Err(_) => error
-                        .hint(format!("no image {name} is in the store either: strake images lists what is")),
+        let request = PullRequest::new(PullSource::Registry(reference), platform);
+        engine::pull::pull(engine, &request, &global.registry_client()?, events).map_err(|error| {
+            let error = CliError::from(error);
+            match here {
+                Ok(_) => error,
+                Err(_) => {
+                    error.hint(format!("no image {name} is in the store either: strake images lists what is"))
                 }
-            },
-        )?;
+            }
+        })?;
         Ok(())
     }
 }

@@ -39,7 +39,7 @@ fn run_at_all(args: &Args, global: &Global) -> Outcome {
     given.warn(global);
     let cidfile = given.cidfile.as_deref().map(CidFile::new).transpose()?;
     let engine = global.engine_for_containers()?;
-    given.ensure_image(&engine)?;
+    given.ensure_image(&engine, global)?;
     let made = |container: &Container| {
         if let Some(cidfile) = &cidfile {
             cidfile.write(&container.record.id);

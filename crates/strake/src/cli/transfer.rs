@@ -1,28 +1,47 @@
-//! How a pull goes, on standard error: a line for each thing that happens to a layer, as Docker prints where there is
-//! no terminal.
+//! How a pull or push goes, on standard error: bars on a terminal; elsewhere a line for each thing that happens to a
+//! layer, as Docker prints where there is no terminal.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use engine::{Event, Events};
 
-/// Prints what happens to the layers.
-#[derive(Default)]
-pub(crate) struct Transfer {
+use crate::cli::bars::Bars;
+
+/// Prints what happens to the layers. On a terminal the last state is drawn, and stays, when this is dropped.
+pub(crate) struct Transfer(Form);
+
+enum Form {
     /// What was last said of each layer.
-    said: Mutex<HashMap<String, &'static str>>,
+    Lines(Mutex<HashMap<String, &'static str>>),
+    Live(Bars),
+}
+
+impl Transfer {
+    /// In the form that standard error is for.
+    pub(crate) fn new() -> Transfer {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match io::stderr().is_terminal() && !dumb {
+            true => Transfer(Form::Live(Bars::new())),
+            false => Transfer(Form::Lines(Mutex::default())),
+        }
+    }
 }
 
 impl Events for Transfer {
     fn event(&self, event: Event) {
+        let said = match &self.0 {
+            Form::Live(bars) => return bars.event(event),
+            Form::Lines(said) => said,
+        };
         let line = match event {
             Event::Warning(text) => format!("WARNING: {text}\n"),
             Event::Status(text) => format!("{text}\n"),
             // How far it is would be a line every moment.
-            Event::Progress { status: "Downloading", .. } => return,
+            Event::Progress { status: "Downloading" | "Extracting" | "Pushing", .. } => return,
             Event::Progress { id, status, .. } => {
-                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
                 if said.insert(id.clone(), status) == Some(status) {
                     return;
                 }

@@ -119,9 +119,9 @@ fn digest(bytes: &[u8]) -> String {
     oci::Digest::sha256(bytes).to_string()
 }
 
-/// The layer of `bb`.
+/// A layer like that of `bb`, which is not in the store.
 fn busybox(store: &TestStore) -> Vec<u8> {
-    store.ok(&["create", "--name", "cc", "bb"]);
+    store.ok(&["run", "--name", "cc", "bb", "sh", "-c", "echo new > /new"]);
     let layer = store.command().args(["export", "cc"]).output().unwrap().stdout;
     store.ok(&["rm", "cc"]);
     layer

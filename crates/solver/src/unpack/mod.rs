@@ -1,67 +1,84 @@
 //! Layers held as blobs, unpacked into snapshots.
 
-use std::path::PathBuf;
+mod schedule;
+mod stack;
+
+use std::io::Read;
 
 use oci::{ChainId, DiffId, Hasher};
 use snapshot::ApplyOptions;
 use store::{LayerBlob, SnapshotStat, Store};
 
 use crate::error::Failure;
+pub use stack::{LayerBytes, Verified, unpack_stack};
 
 /// Makes sure that every layer of the stack `layers` (bottom layer first) is unpacked.
 ///
 /// What is there already is not touched; what is missing is unpacked from a blob of the store and
 /// its DiffID compared with the one named.
 pub fn unpack(store: &Store, layers: &[DiffId]) -> Result<(), Failure> {
-    for at in missing(store, layers)? {
-        let blobs = store.layer_blobs(&layers[at])?;
-        let blob = blobs.first().ok_or_else(|| Failure::MissingLayer(layers[at].clone()))?;
-        one(store, layers, at, blob)?;
+    let missing = missing(store, layers)?;
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let mut blobs = vec![None; layers.len()];
+    for at in missing {
+        let held = store.layer_blobs(&layers[at])?.into_iter().next();
+        blobs[at] = Some(held.ok_or_else(|| Failure::MissingLayer(layers[at].clone()))?);
+    }
+    unpack_stack(store, layers, &Held { store, blobs }, at_once())
 }
 
 /// Unpacks a stack from `blobs`, one for each layer, which are in the store but not yet known to be
 /// these layers; records each that proves to be what it should.
 pub fn unpack_blobs(store: &Store, layers: &[DiffId], blobs: &[LayerBlob]) -> Result<(), Failure> {
     let missing = missing(store, layers)?;
-    for (at, (layer, blob)) in layers.iter().zip(blobs).enumerate() {
-        if missing.contains(&at) {
-            one(store, layers, at, blob)?;
-        } else if store.layer_blobs(layer)?.is_empty() {
+    for (layer, blob) in layers.iter().zip(blobs).take(missing.start) {
+        if store.layer_blobs(layer)?.is_empty() {
             verify(store, layer, blob)?;
-        } else {
-            continue;
+            store.add_layer_blob(layer, blob)?;
         }
-        store.add_layer_blob(layer, blob)?;
     }
-    Ok(())
+    let blobs = blobs.iter().cloned().map(Some).collect();
+    unpack_stack(store, layers, &Held { store, blobs }, at_once())
+}
+
+/// How many layers are best at work at a time: each keeps up to two cores busy, but not all the time.
+pub fn at_once() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+}
+
+/// Blobs of the store, by position; `None` where there is nothing to unpack.
+struct Held<'a> {
+    store: &'a Store,
+    blobs: Vec<Option<LayerBlob>>,
+}
+
+impl Held<'_> {
+    fn blob(&self, at: usize) -> &LayerBlob {
+        self.blobs[at].as_ref().expect("because every layer that is missing has one")
+    }
+}
+
+impl LayerBytes for Held<'_> {
+    fn open(&self, at: usize) -> Result<Box<dyn Read + Send + '_>, Failure> {
+        Ok(Box::new(self.store.open_blob(&self.blob(at).digest)?))
+    }
+
+    fn verified(&self, at: usize) -> Result<Verified, Failure> {
+        Ok(Verified::Blob(self.blob(at).clone()))
+    }
 }
 
 /// The positions of the layers that are not unpacked: the topmost snapshot that is there has all
 /// those below it.
-fn missing(store: &Store, layers: &[DiffId]) -> Result<std::ops::Range<usize>, Failure> {
+pub fn missing(store: &Store, layers: &[DiffId]) -> Result<std::ops::Range<usize>, Failure> {
     let chains = ChainId::prefixes(layers);
     let mut have = layers.len();
     while have > 0 && store.snapshot(&chains[have - 1])?.is_none() {
         have -= 1;
     }
     Ok(have..layers.len())
-}
-
-/// Unpacks the layer at position `at` of `layers` from `blob`.
-fn one(store: &Store, layers: &[DiffId], at: usize, blob: &LayerBlob) -> Result<(), Failure> {
-    let lowers = store.lowers(&layers[..at])?;
-    let source = store.open_blob(&blob.digest)?;
-    let pending = store.begin_snapshot()?;
-    // Its tar came from elsewhere and cannot be made again byte for byte, as that of a layer made here can: the
-    // digest of the tree is what later tells whether something in it changed.
-    let applied =
-        snapshot::apply(source, pending.fs(), &ApplyOptions { tree_digest: true, ..options(lowers) })?;
-    check(&layers[at], blob, applied.stat.diff_id.clone())?;
-    let row = SnapshotStat { tree_digest: applied.tree_digest, ..row(&applied.stat) };
-    store.commit_snapshot(pending, ChainId::of(&layers[..at]).as_ref(), &row)?;
-    Ok(())
 }
 
 /// Inflates `blob` to see that it is `layer`.
@@ -80,12 +97,9 @@ fn check(wanted: &DiffId, blob: &LayerBlob, found: DiffId) -> Result<(), Failure
     }
 }
 
-/// How a layer is applied on `lowers` (topmost first) in this process.
-pub(crate) fn options(lowers: Vec<PathBuf>) -> ApplyOptions<'static> {
-    ApplyOptions {
-        lowers: lowers.into(),
-        ..ApplyOptions::new(runtime::mode().unwrap_or(runtime::Mode::Root))
-    }
+/// How a layer is applied in this process.
+pub(crate) fn options() -> ApplyOptions<'static> {
+    ApplyOptions::new(runtime::mode().unwrap_or(runtime::Mode::Root))
 }
 
 /// What the store records of a layer.

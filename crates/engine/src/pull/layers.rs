@@ -1,0 +1,248 @@
+//! The layers of one image: which of them have to come, and their coming and unpacking at once.
+//!
+//! Some threads fetch blobs, from the bottom layer up, as fast as they come; others unpack what comes ([`solver`]'s
+//! side), each wherever its bytes are in the meantime. What fails first stops the rest; what has come by then stays
+//! for the next pull, unless it was wrong.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use oci::{Descriptor, DiffId, Digest, Manifest};
+use registry::Repository;
+use solver::{Failure, LayerBytes, Verified};
+use store::{LayerBlob, Store};
+
+use super::download::Download;
+use super::feed::{Ended, Feed};
+use super::progress::Bar;
+use crate::{Error, Events, Kind, Result};
+
+/// How the layers of an image come.
+pub(super) struct Fetch<'a> {
+    pub store: &'a Store,
+    pub repository: &'a Repository,
+    pub events: &'a dyn Events,
+    /// Blobs fetched at once.
+    pub jobs: usize,
+    pub interrupted: Option<&'static AtomicBool>,
+}
+
+/// One layer that is not unpacked yet.
+struct Layer<'a> {
+    /// The blob that it comes as: the manifest's, or another of the same content that is here.
+    blob: Descriptor,
+    bar: Bar<'a>,
+    /// Which of the blobs that come.
+    feed: usize,
+    /// Of the reader that unpacks it.
+    round: AtomicU32,
+}
+
+struct Pipeline<'a> {
+    fetch: &'a Fetch<'a>,
+    /// By position; `None` for those that are here.
+    layers: Vec<Option<Layer<'a>>>,
+    /// One for each blob, with the layer that tells how it comes.
+    feeds: Vec<(Feed, usize)>,
+    /// Those that are to be fetched, by number.
+    wanted: Vec<usize>,
+    next: AtomicUsize,
+    stop: AtomicBool,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Fetch<'_> {
+    /// Makes sure that all layers are unpacked. `layers` are the config's, as many as the manifest's.
+    pub fn run(&self, manifest: &Manifest, layers: &[DiffId]) -> Result<()> {
+        let pipeline = self.plan(manifest, layers)?;
+        self.check_space(&pipeline)?;
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.clamp(1, pipeline.wanted.len().max(1)) {
+                scope.spawn(|| pipeline.download());
+            }
+            let unpacked = solver::unpack_stack(self.store, layers, &pipeline, solver::at_once());
+            pipeline.end();
+            unpacked
+        })
+        .map_err(Error::from)
+        // A layer whose bytes did not come fails as well: the reason is what is to be told.
+        .map_err(|error| pipeline.take_failure().unwrap_or(error))?;
+        pipeline.take_failure().map_or(Ok(()), Err)
+    }
+
+    fn plan<'a>(&'a self, manifest: &Manifest, layers: &[DiffId]) -> Result<Pipeline<'a>> {
+        let missing = solver::missing(self.store, layers)?;
+        let mut plan = Pipeline {
+            fetch: self,
+            layers: Vec::with_capacity(layers.len()),
+            feeds: Vec::new(),
+            wanted: Vec::new(),
+            next: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        };
+        let mut known: HashMap<Digest, usize> = HashMap::new();
+        for (at, (named, diff_id)) in manifest.layers.iter().zip(layers).enumerate() {
+            let bar = Bar::new(self.events, named);
+            if !missing.contains(&at) {
+                bar.say("Already exists", named.size);
+                plan.layers.push(None);
+                continue;
+            }
+            let (blob, here) = self.find(named, diff_id)?;
+            let feed = *known.entry(blob.digest.clone()).or_insert_with(|| {
+                plan.feeds.push((Feed::default(), at));
+                plan.feeds.len() - 1
+            });
+            if plan.feeds[feed].1 == at {
+                if here {
+                    let feed = &plan.feeds[feed].0;
+                    feed.begin(self.store.open_blob(&blob.digest)?);
+                    feed.advance(blob.size);
+                    feed.whole();
+                } else {
+                    plan.wanted.push(feed);
+                }
+            }
+            bar.say(if here { "Already exists" } else { "Pulling fs layer" }, 0);
+            plan.layers.push(Some(Layer { blob, bar, feed, round: AtomicU32::new(0) }));
+        }
+        Ok(plan)
+    }
+
+    /// The blob to unpack the layer from, and whether it is here: in another compression it does as well.
+    fn find(&self, named: &Descriptor, diff_id: &DiffId) -> Result<(Descriptor, bool)> {
+        match self.store.blob_size(&named.digest)? {
+            Some(size) if size == named.size => return Ok((named.clone(), true)),
+            Some(size) => {
+                return Err(Error::invalid(format!(
+                    "blob {} has {size} bytes, and the manifest says {}",
+                    named.digest, named.size
+                )));
+            }
+            None => {}
+        }
+        let held = self.store.layer_blobs(diff_id)?.into_iter().next();
+        Ok(match held {
+            Some(blob) => (Descriptor::new(&blob.media_type, blob.digest, blob.size), true),
+            None => (named.clone(), false),
+        })
+    }
+
+    /// Refuses what cannot be kept anyway.
+    fn check_space(&self, pipeline: &Pipeline<'_>) -> Result<()> {
+        let blobs = pipeline.wanted.iter().filter_map(|&feed| pipeline.blob(feed));
+        let needed = blobs.fold(0u64, |sum, blob| {
+            let here = self.store.partial_len(&blob.digest).unwrap_or(0);
+            sum.saturating_add(blob.size.saturating_sub(here))
+        });
+        let Ok(disk) = rustix::fs::statvfs(self.store.root()) else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        match needed > free {
+            true => Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "no space left in {}: the image's layers have {needed} bytes, and {free} are free",
+                    self.store.root().display()
+                ),
+            )
+            .hint("free some space (strake system prune helps), then run the same command again")),
+            false => Ok(()),
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
+impl Pipeline<'_> {
+    /// Fetches one blob after the other.
+    fn download(&self) {
+        while let Some(&feed) = self.wanted.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let Some(layer) = self.layers[self.feeds[feed].1].as_ref() else { continue };
+            let stopped = || self.is_stopped();
+            let download = Download {
+                store: self.fetch.store,
+                repository: self.fetch.repository,
+                blob: &layer.blob,
+                feed: &self.feeds[feed].0,
+                bar: &layer.bar,
+                stopped: &stopped,
+            };
+            if let Err(error) = download.run() {
+                // What others say after that is of having been stopped.
+                if !self.stop.swap(true, Ordering::Relaxed) {
+                    *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+                self.end();
+                return;
+            }
+        }
+    }
+
+    fn blob(&self, feed: usize) -> Option<&Descriptor> {
+        self.layers[self.feeds[feed].1].as_ref().map(|layer| &layer.blob)
+    }
+
+    /// Wakes everybody who waits for what will not come.
+    fn end(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.feeds.iter().for_each(|(feed, _)| feed.fail());
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.fetch.is_interrupted()
+    }
+
+    fn take_failure(&self) -> Option<Error> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match self.fetch.is_interrupted() {
+            true => Some(Error::new(Kind::Unavailable, "the pull was interrupted")),
+            false => failure,
+        }
+    }
+
+    fn layer(&self, at: usize) -> Result<(&Layer<'_>, &Feed), Failure> {
+        let layer = self.layers[at].as_ref().ok_or(Failure::Interrupted)?;
+        Ok((layer, &self.feeds[layer.feed].0))
+    }
+}
+
+impl LayerBytes for Pipeline<'_> {
+    fn open(&self, at: usize) -> Result<Box<dyn Read + Send + '_>, Failure> {
+        let (layer, feed) = self.layer(at)?;
+        layer.round.store(feed.round(), Ordering::Relaxed);
+        Ok(Box::new(feed.reader(move |read| {
+            // As long as it comes, how much has come is more.
+            if feed.is_whole() {
+                layer.bar.moved("Extracting", read);
+            }
+        })))
+    }
+
+    fn verified(&self, at: usize) -> Result<Verified, Failure> {
+        let (layer, feed) = self.layer(at)?;
+        Ok(match feed.wait(layer.round.load(Ordering::Relaxed)) {
+            Ended::Whole => Verified::Blob(LayerBlob {
+                digest: layer.blob.digest.clone(),
+                size: layer.blob.size,
+                media_type: layer.blob.media_type.clone(),
+            }),
+            Ended::Again => Verified::Again,
+            Ended::Failed => return Err(Failure::Interrupted),
+        })
+    }
+
+    fn unpacked(&self, at: usize) {
+        if let Some(layer) = &self.layers[at] {
+            layer.bar.say("Pull complete", layer.blob.size);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.is_stopped()
+    }
+}

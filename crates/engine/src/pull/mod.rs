@@ -1,0 +1,185 @@
+//! `pull`: images from a registry or from an OCI layout on disk.
+//!
+//! `resolve` finds out what is to come, `layers` has it come. What has come stays as it came: the blobs beside the
+//! snapshots, so that the image can leave again under the same digests.
+
+mod download;
+mod feed;
+mod layers;
+mod progress;
+mod resolve;
+mod source;
+
+use std::path::Path;
+
+use oci::{Digest, ImageConfig, ImageId, Platform, Reference};
+use registry::Client;
+use store::{ImageMeta, PruneOptions};
+
+use crate::archive;
+use crate::{Engine, Error, Event, Events, Kind, Result};
+use layers::Fetch;
+use resolve::Resolved;
+pub use source::{PullRequest, PullSource, Pulled};
+
+/// The most tags of one repository that are pulled at once.
+const MOST_TAGS: usize = 10_000;
+
+/// Pulls the images that are asked for and names them.
+///
+/// # Errors
+/// The first failure, which names the registry and what it was about. Images pulled before it stay.
+pub fn pull(
+    engine: &Engine,
+    request: &PullRequest,
+    client: &Client,
+    events: &dyn Events,
+) -> Result<Vec<Pulled>> {
+    match &request.source {
+        PullSource::Registry(reference) => {
+            let pulled = from_registry(engine, reference, request, client, events);
+            // What was wrong is not kept; what merely did not come is gone on with by the next pull.
+            if pulled.as_ref().is_err_and(|error| error.kind != Kind::Unavailable) {
+                let _ = engine.store.prune(&PruneOptions::default());
+            }
+            pulled
+        }
+        PullSource::Layout { path, tag } => {
+            if request.all_tags && tag.is_some() {
+                return Err(tag_and_all());
+            }
+            let pulled = layout(engine, path, tag.as_deref(), &request.platform);
+            // What was read and belongs to no image.
+            let swept = engine.store.prune(&PruneOptions::default());
+            let pulled = pulled?;
+            swept?;
+            Ok(pulled)
+        }
+    }
+}
+
+fn layout(engine: &Engine, path: &Path, tag: Option<&str>, platform: &Platform) -> Result<Vec<Pulled>> {
+    let _lease = engine.store.lease()?;
+    let mut pulled = Vec::new();
+    for item in archive::read_layout(&engine.store, path, tag, platform)? {
+        for reference in &item.references {
+            engine.store.set_reference(reference, &item.image)?;
+        }
+        let references = item.references;
+        pulled.push(Pulled { image: item.image, digest: None, references, up_to_date: false });
+    }
+    Ok(pulled)
+}
+
+fn from_registry(
+    engine: &Engine,
+    reference: &Reference,
+    request: &PullRequest,
+    client: &Client,
+    events: &dyn Events,
+) -> Result<Vec<Pulled>> {
+    let _lease = engine.store.lease()?;
+    let repository = client.repository(reference);
+    let one = |reference: &Reference| {
+        let tag = match (&reference.digest, &reference.tag) {
+            (Some(digest), _) => digest.as_str(),
+            (None, tag) => tag.as_deref().unwrap_or(oci::DEFAULT_TAG),
+        };
+        events.event(Event::Status(format!("{tag}: Pulling from {}", reference.repository)));
+        let pulled = image(engine, reference, &repository, request, events)?;
+        if let Some(digest) = &pulled.digest {
+            events.event(Event::Status(format!("Digest: {digest}")));
+        }
+        Ok::<Pulled, Error>(pulled)
+    };
+    let mut pulled = Vec::new();
+    if !request.all_tags {
+        pulled.push(one(reference)?);
+    } else {
+        if reference.digest.is_some() || reference.tag.as_deref().is_some_and(|tag| tag != oci::DEFAULT_TAG) {
+            return Err(tag_and_all());
+        }
+        for tag in repository.tags().take(MOST_TAGS) {
+            pulled.push(one(&Reference { tag: Some(tag?), ..reference.clone() })?);
+        }
+        if pulled.is_empty() {
+            let what = format!("repository {} has no tags", reference.familiar_name());
+            return Err(Error::not_found(what));
+        }
+    }
+    let name = if request.all_tags { reference.familiar_name() } else { reference.familiar() };
+    events.event(Event::Status(match pulled.iter().all(|pulled| pulled.up_to_date) {
+        true => format!("Status: Image is up to date for {name}"),
+        false => format!("Status: Downloaded newer image for {name}"),
+    }));
+    Ok(pulled)
+}
+
+fn tag_and_all() -> Error {
+    Error::invalid("a tag cannot be given with --all-tags: either one is pulled, or all are")
+}
+
+/// One image of a registry.
+fn image(
+    engine: &Engine,
+    reference: &Reference,
+    repository: &registry::Repository,
+    request: &PullRequest,
+    events: &dyn Events,
+) -> Result<Pulled> {
+    let store = &engine.store;
+    let before = store.reference(reference)?;
+    let resolved = resolve::resolve(engine, repository, reference, &request.platform)?;
+    let Resolved { whole, index, manifest, config } = resolved;
+    let id = ImageId(config.digest.clone());
+    let up_to_date = before.as_ref() == Some(&id);
+    let pulled = Pulled {
+        image: id.clone(),
+        digest: Some(whole.clone()),
+        references: vec![reference.clone()],
+        up_to_date,
+    };
+    let here = store.image(&id)?;
+    if up_to_date
+        && here.as_ref().is_some_and(|image| image.meta.manifest.as_ref() == Some(&manifest.digest))
+        && is_known_as(engine, reference, &whole, &id)?
+    {
+        return Ok(pulled);
+    }
+    if here.is_none() {
+        archive::check_config(&config, manifest.value.layers.len())?;
+        warn_of_platform(&config.value, reference, &request.platform, events);
+        let jobs = request.jobs.unwrap_or(PullRequest::JOBS);
+        let fetch = Fetch { store, repository, events, jobs, interrupted: request.interrupted };
+        fetch.run(&manifest.value, &config.value.rootfs.diff_ids)?;
+    }
+    let meta = ImageMeta {
+        manifest: Some(manifest.digest.clone()),
+        index,
+        base: None,
+        annotations: manifest.value.annotations.clone(),
+    };
+    archive::record(store, &config, meta)?;
+    if reference.digest.is_none() {
+        store.set_reference(reference, &id)?;
+    }
+    store.add_repo_digest(&reference.name(), &whole, &id)?;
+    Ok(pulled)
+}
+
+/// Whether the repository is known to have the image by that digest.
+fn is_known_as(engine: &Engine, reference: &Reference, whole: &Digest, id: &ImageId) -> Result<bool> {
+    let name = Reference { tag: None, digest: Some(whole.clone()), ..reference.clone() };
+    Ok(engine.store.reference(&name)?.as_ref() == Some(id))
+}
+
+/// A name that stands for one image alone stands for it whatever was asked for; as Docker does, it is said.
+fn warn_of_platform(config: &ImageConfig, reference: &Reference, wanted: &Platform, events: &dyn Events) {
+    let found = config.platform();
+    if !found.architecture.is_empty() && !found.matches(wanted) {
+        events.event(Event::Warning(format!(
+            "image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: {found}",
+            reference.familiar()
+        )));
+    }
+}
