@@ -25,9 +25,6 @@ pub fn image(engine: &Engine, text: &str) -> Result<Value> {
         .map(|digest| format!("{}@{}", familiar_name(&digest.name), digest.digest))
         .collect();
     let config = &image.config.value;
-    let text_of = |name: &str| config.extra.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-    let last_comment = config.history.last().map(|step| step.comment.clone()).unwrap_or_default();
-    let comment = Some(text_of("comment")).filter(|text| !text.is_empty()).unwrap_or(last_comment);
     let last_tagged =
         if tags.is_empty() { None } else { jiff::Timestamp::from_nanosecond(image.added.into()).ok() };
 
@@ -36,17 +33,7 @@ pub fn image(engine: &Engine, text: &str) -> Result<Value> {
     object.insert("RepoTags".into(), json!(tags));
     object.insert("RepoDigests".into(), json!(digests));
     object.insert("Parent".into(), json!(""));
-    object.insert("Comment".into(), json!(comment));
-    if let Some(created) = &config.created {
-        object.insert("Created".into(), json!(created));
-    }
-    object.insert("DockerVersion".into(), json!(text_of("docker_version")));
-    object.insert("Author".into(), json!(config.author));
-    object.insert("Config".into(), container_config(&config.config));
-    object.insert("Architecture".into(), json!(config.architecture));
-    optional(&mut object, "Variant", &config.variant);
-    object.insert("Os".into(), json!(config.os));
-    optional(&mut object, "OsVersion", &config.os_version);
+    describe(&mut object, config);
     object.insert("Size".into(), json!(image.size));
     if let Some(driver) = graph_driver(engine, &image)? {
         object.insert("GraphDriver".into(), driver);
@@ -59,6 +46,24 @@ pub fn image(engine: &Engine, text: &str) -> Result<Value> {
         object.insert("Base".into(), json!({ "Name": base.name, "Digest": digest }));
     }
     Ok(Value::Object(object))
+}
+
+/// What an image's config says of it, in Docker's order, without its layers.
+pub(crate) fn describe(object: &mut Map<String, Value>, config: &ImageConfig) {
+    let text_of = |name: &str| config.extra.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+    let last_comment = config.history.last().map(|step| step.comment.clone()).unwrap_or_default();
+    let comment = Some(text_of("comment")).filter(|text| !text.is_empty()).unwrap_or(last_comment);
+    object.insert("Comment".into(), json!(comment));
+    if let Some(created) = &config.created {
+        object.insert("Created".into(), json!(created));
+    }
+    object.insert("DockerVersion".into(), json!(text_of("docker_version")));
+    object.insert("Author".into(), json!(config.author));
+    object.insert("Config".into(), container_config(&config.config));
+    object.insert("Architecture".into(), json!(config.architecture));
+    optional(object, "Variant", &config.variant);
+    object.insert("Os".into(), json!(config.os));
+    optional(object, "OsVersion", &config.os_version);
 }
 
 fn optional(object: &mut Map<String, Value>, name: &str, text: &str) {
@@ -86,7 +91,7 @@ fn container_config(config: &Config) -> Value {
     Value::Object(object)
 }
 
-fn root_fs(config: &ImageConfig) -> Value {
+pub(crate) fn root_fs(config: &ImageConfig) -> Value {
     let mut object = Map::new();
     object.insert("Type".into(), json!(config.rootfs.kind));
     if !config.rootfs.diff_ids.is_empty() {

@@ -23,15 +23,18 @@ pub mod import;
 pub mod info;
 pub mod inspect;
 pub mod load;
+pub mod login;
 pub mod logs;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod remote;
 pub mod rename;
 pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod save;
+pub mod search;
 pub mod stop;
 pub mod tag;
 

@@ -16,6 +16,7 @@ pub mod hosts;
 mod http;
 mod registry;
 mod repository;
+pub mod search;
 
 pub use client::{Client, Options, Retry};
 pub use credentials::{Anonymous, Credential, Credentials, Secret};

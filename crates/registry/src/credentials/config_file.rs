@@ -44,10 +44,10 @@ pub(super) enum Names {
     Containers,
 }
 
-/// The key under which `registry` (`docker.io` for Docker Hub) is kept.
+/// The key under which `registry` (`docker.io` for Docker Hub, `index.docker.io` for its search) is kept.
 pub(super) fn key(registry: &str) -> &str {
     match registry {
-        "docker.io" => DOCKER_HUB_KEY,
+        "docker.io" | "index.docker.io" => DOCKER_HUB_KEY,
         other => other,
     }
 }

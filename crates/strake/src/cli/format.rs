@@ -55,6 +55,11 @@ impl Format {
         self.whole_rows || self.template.names_field(field)
     }
 
+    /// Whether whole rows are printed, as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.whole_rows
+    }
+
     /// Prints the rows, and a table's header before them. Nothing is printed when a row fails.
     pub(crate) fn print(&self, rows: &Rows<'_>, values: &[Value]) -> Result<(), CliError> {
         let text = self.render(rows, values)?;

@@ -20,9 +20,42 @@ pub(crate) struct Args {
     /// Only inspect objects of the given type: container or image
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
     /// Names or IDs
     #[arg(value_name = "NAME|ID", required = true)]
     names: Vec<String>,
+}
+
+/// Images that stay where they are.
+#[derive(Debug, clap::Args)]
+struct Remote {
+    /// Show images at their registries, without pulling them
+    #[arg(long)]
+    remote: bool,
+    /// With --remote: of an image for several platforms, the one for this (default: this machine's)
+    #[arg(long, value_name = "PLATFORM", requires = "remote")]
+    platform: Option<String>,
+}
+
+impl Remote {
+    /// What finds images at their registries, if that is asked for.
+    fn finder(
+        &self,
+        global: &Global,
+    ) -> Result<Option<impl Fn(&str) -> Result<Value, Error> + use<>>, CliError> {
+        if !self.remote {
+            return Ok(None);
+        }
+        let platform = match &self.platform {
+            Some(text) => {
+                text.parse().map_err(|error: oci::PlatformError| CliError::new(error.to_string()))?
+            }
+            None => oci::Platform::host(),
+        };
+        let client = global.registry_client()?;
+        Ok(Some(move |name: &str| engine::remote::inspect(&client, name, &platform)))
+    }
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
@@ -36,6 +69,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
             )));
         }
     };
+    if let Some(find) = args.remote.finder(global)? {
+        if only == Some(Object::Container) {
+            return Err(CliError::new("--remote shows images, and --type asks for containers"));
+        }
+        return print_found(find, args.format.as_deref(), &args.names);
+    }
     print(global, only, args.size, args.format.as_deref(), &args.names)
 }
 
@@ -48,12 +87,17 @@ pub(crate) mod image {
         /// Format output using a custom template: 'json' for one line of JSON, else a Go template
         #[arg(short, long, value_name = "STRING")]
         format: Option<String>,
+        #[command(flatten)]
+        remote: super::Remote,
         /// Names or IDs
         #[arg(value_name = "IMAGE", required = true)]
         images: Vec<String>,
     }
 
     pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+        if let Some(find) = args.remote.finder(global)? {
+            return super::print_found(find, args.format.as_deref(), &args.images);
+        }
         super::print(global, Some(Object::Image), false, args.format.as_deref(), &args.images)
     }
 }
@@ -97,18 +141,26 @@ pub(crate) fn print(
     format: Option<&str>,
     names: &[String],
 ) -> Outcome {
+    let engine = if size { global.engine_in_namespace()? } else { global.engine()? };
+    print_found(|name| find(&engine, only, size, name), format, names)
+}
+
+fn print_found(
+    find: impl Fn(&str) -> Result<Value, Error>,
+    format: Option<&str>,
+    names: &[String],
+) -> Outcome {
     let template = match format {
         None | Some("" | "json") => None,
         Some(text) => {
             Some(Template::parse(text).map_err(|error| format::parsing(error).with_code(BAD_TEMPLATE))?)
         }
     };
-    let engine = if size { global.engine_in_namespace()? } else { global.engine()? };
     let mut objects = Vec::new();
     let mut lines = String::new();
     let mut errors: Vec<CliError> = Vec::new();
     for name in names {
-        let object = match find(&engine, only, size, name) {
+        let object = match find(name) {
             Ok(object) => object,
             Err(error) => {
                 errors.push(error.into());

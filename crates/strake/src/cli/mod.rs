@@ -35,6 +35,8 @@ mod inspect;
 mod interrupt;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod monitor;
 mod mounts;
@@ -43,7 +45,6 @@ mod output;
 mod progress;
 mod ps;
 mod pull;
-#[allow(dead_code, reason = "verbs of registries come next")]
 mod registries;
 mod rename;
 mod restart;
@@ -51,6 +52,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod start;
 mod stop;
 mod system_check;
@@ -58,6 +60,7 @@ mod system_df;
 mod system_doctor;
 mod system_prune;
 mod tag;
+mod tags;
 mod transfer;
 mod version;
 mod wait;
@@ -170,6 +173,14 @@ verbs! {
         Load => load,
         /// Import the contents from a tarball to create a filesystem image
         Import => import,
+        /// Authenticate to a registry
+        Login => login,
+        /// Log out from a registry
+        Logout => logout,
+        /// Search Docker Hub, or another registry, for images
+        Search => search,
+        /// List the tags of a repository at its registry
+        Tags => tags,
         /// List images
         Images => images,
         /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
@@ -274,6 +285,8 @@ verbs! {
         Rm => rmi,
         /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
         Tag => tag,
+        /// List the tags of a repository at its registry
+        Tags => tags,
     }
 }
 

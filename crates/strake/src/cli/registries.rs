@@ -26,6 +26,13 @@ impl Global {
         }))
     }
 
+    /// The host that is asked where Docker Hub is searched: `STRAKE_SEARCH_HOST`, for those who have another, or
+    /// Docker's.
+    pub(crate) fn search_index(&self) -> String {
+        let set = set("STRAKE_SEARCH_HOST").and_then(|host| host.into_string().ok());
+        set.unwrap_or_else(|| engine::search::DOCKER_HUB.to_owned())
+    }
+
     /// Where accounts are kept.
     pub(crate) fn accounts(&self) -> Result<Accounts, CliError> {
         accounts().ok_or_else(|| {
