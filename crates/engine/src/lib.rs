@@ -35,6 +35,7 @@ pub mod rmi;
 pub mod run;
 pub mod save;
 pub mod search;
+pub mod serve;
 pub mod stop;
 pub mod tag;
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 /// A digest of bytes, `sha256:` or `sha512:` and lower-case hex.
 ///
@@ -31,14 +31,30 @@ impl Digest {
 
     /// A digest from the 32 raw bytes of a SHA-256.
     pub fn from_sha256(raw: [u8; 32]) -> Digest {
+        Digest::from_raw("sha256:", &raw)
+    }
+
+    /// The SHA-512 of `bytes`.
+    pub fn sha512(bytes: &[u8]) -> Digest {
+        let mut hasher = Sha512Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    fn from_raw(prefix: &str, raw: &[u8]) -> Digest {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
+        let mut text = String::with_capacity(prefix.len() + 2 * raw.len());
+        text.push_str(prefix);
         for byte in raw {
             text.push(HEX[usize::from(byte >> 4)] as char);
             text.push(HEX[usize::from(byte & 15)] as char);
         }
         Digest(text)
+    }
+
+    /// The digest of `bytes` by the algorithm of this one: equal to it where they are the bytes it is of.
+    pub fn again(&self, bytes: &[u8]) -> Digest {
+        if self.algorithm() == "sha512" { Digest::sha512(bytes) } else { Digest::sha256(bytes) }
     }
 
     /// The algorithm's name: `sha256` or `sha512`.
@@ -158,6 +174,29 @@ impl Write for Hasher {
     }
 }
 
+/// A running SHA-512, for content that is addressed by one; everything of ours is addressed by SHA-256.
+#[derive(Clone, Default)]
+pub struct Sha512Hasher {
+    state: Sha512,
+}
+
+impl Sha512Hasher {
+    /// A hasher that has seen nothing.
+    pub fn new() -> Sha512Hasher {
+        Sha512Hasher::default()
+    }
+
+    /// Adds `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+    }
+
+    /// The digest of all bytes seen.
+    pub fn finish(self) -> Digest {
+        Digest::from_raw("sha512:", &self.state.finalize())
+    }
+}
+
 /// Writes through to `W` and hashes what went through.
 pub struct HashingWriter<W> {
     inner: W,
@@ -214,6 +253,15 @@ mod tests {
         assert_eq!((bytes.as_slice(), len), (&b"abc"[..], 3));
         assert_eq!(digest, Digest::sha256(b"abc"));
         assert_eq!(digest.short(), "ba7816bf8f01");
+    }
+
+    #[test]
+    fn by_sha512() {
+        let digest = Digest::sha512(b"abc");
+        assert!(digest.as_str().starts_with("sha512:ddaf35a193617aba"), "{digest}");
+        assert_eq!(digest.as_str().parse::<Digest>().unwrap(), digest);
+        assert_eq!(digest.again(b"abc"), digest);
+        assert_eq!(Digest::sha256(b"").again(b"abc"), Digest::sha256(b"abc"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod reference;
 
 pub use config::{Config, Empty, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
-pub use digest::{Digest, DigestError, Hasher, HashingWriter};
+pub use digest::{Digest, DigestError, Hasher, HashingWriter, Sha512Hasher};
 pub use document::{Document, DocumentError};
 pub use identity::{ChainId, DiffId, ImageId};
 pub use manifest::{Index, Manifest};

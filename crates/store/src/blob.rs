@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::{Digest, Hasher, HashingWriter};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::db::{Sql, io_fault};
 use crate::lease::{Holding, Kind};
@@ -137,16 +137,7 @@ impl Store {
         }
         let done = holding.write(|tx, used| {
             used.push((Kind::Blob, digest.to_string()));
-            if self.is_whole(tx, digest, size)? {
-                return Ok(());
-            }
-            tx.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created) VALUES (?1, ?2, ?3)")?
-                .execute(params![digest.as_str(), size, now()])?;
-            unmark(tx, Kind::Blob, digest.as_str())?;
-            self.mark_unsynced(tx, Kind::Blob, digest.as_str())?;
-            // Replaces what a dead process left there, or a damaged file.
-            let to = self.blob_path(digest);
-            fs::rename(path, &to).map_err(io_fault("cannot create", &to))
+            self.adopt_blob(tx, path, digest, size)
         });
         self.undo_on_error(holding, &format!("{BLOBS}/{}", digest.hex()), done)
     }
@@ -155,6 +146,21 @@ impl Store {
         Ok(size_of(connection, digest)? == Some(size)
             && !self.is_unverified(connection, Kind::Blob, digest.as_str())?
             && fs::metadata(self.blob_path(digest)).is_ok_and(|m| m.len() == size))
+    }
+
+    /// Makes the file at `from`, whose bytes have this digest and size, the blob, unless it is here already: then the
+    /// file stays where it is. Whoever calls it undoes it when the transaction fails: see `undo_on_error`.
+    pub(crate) fn adopt_blob(&self, tx: &Transaction, from: &Path, digest: &Digest, size: u64) -> Sql<()> {
+        if self.is_whole(tx, digest, size)? {
+            return Ok(());
+        }
+        tx.prepare_cached("INSERT OR REPLACE INTO blobs (digest, size, created) VALUES (?1, ?2, ?3)")?
+            .execute(params![digest.as_str(), size, now()])?;
+        unmark(tx, Kind::Blob, digest.as_str())?;
+        self.mark_unsynced(tx, Kind::Blob, digest.as_str())?;
+        // Replaces what a dead process left there, or a damaged file.
+        let to = self.blob_path(digest);
+        fs::rename(from, &to).map_err(io_fault("cannot create", &to))
     }
 
     /// Hashes a blob that an earlier boot left unsynced. What is well counts from now on; what is not is left
@@ -216,7 +222,7 @@ impl Drop for BlobWriter {
     }
 }
 
-fn create_temporary(holding: &Holding) -> Result<(PathBuf, File)> {
+pub(crate) fn create_temporary(holding: &Holding) -> Result<(PathBuf, File)> {
     loop {
         let path = holding.fresh(TMP);
         match OpenOptions::new().write(true).create_new(true).open(&path) {

@@ -132,6 +132,9 @@ pub(crate) fn apply_broken(store: &Store, tx: &Transaction, broken: &Broken) -> 
     drop_names(tx, &mut problems)?;
     drop_cache(tx, &mut problems)?;
     drop_containers(store, tx, broken, &mut problems)?;
+    for lost in crate::registry::drop_lost(tx)? {
+        problems.push(dropped(lost, "its bytes are gone".to_owned()));
+    }
     tx.execute("DELETE FROM layer_blobs WHERE digest NOT IN (SELECT digest FROM blobs)", [])?;
     Ok(problems)
 }

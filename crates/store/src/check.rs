@@ -17,7 +17,7 @@ use crate::collect::has_row;
 use crate::db::{Sql, parse};
 use crate::image::all_images;
 use crate::lease::{is_live, owner};
-use crate::schema::{BLOBS, CONTAINERS, DIRS, ENTRIES, LEASES, SNAPSHOTS, TMP, WORK, make_dirs};
+use crate::schema::{BLOBS, CONTAINERS, DIRS, ENTRIES, LEASES, SNAPSHOTS, TMP, UPLOADS, WORK, make_dirs};
 use crate::snapshot::all_snapshots;
 use crate::sweep::names;
 use crate::{Error, HookError, Result, Snapshot, Store};
@@ -54,6 +54,8 @@ pub struct CheckReport {
     pub containers: u64,
     /// Cache records looked at.
     pub cache_records: u64,
+    /// Manifests in the repositories of the registry served from this store, looked at.
+    pub registry_manifests: u64,
     /// Everything that is wrong, what depends on it included.
     pub problems: Vec<Problem>,
     /// Left-overs of processes that died: no damage; the next sweep or prune, or `--repair`, clears them. In
@@ -242,6 +244,7 @@ impl Store {
         };
         (report.references, report.cache_records) =
             self.db().read(|c| Ok((count(c, "tags")? + count(c, "repo_digests")?, count(c, "cache")?)))?;
+        report.registry_manifests = self.db().read(|c| count(c, "registry_manifests"))?;
         Ok(())
     }
 
@@ -295,7 +298,7 @@ impl Store {
     /// Committed names without a row: a process died between its rename and its commit.
     pub(crate) fn orphans(&self) -> Result<Vec<String>> {
         let mut listed = Vec::new();
-        for dir in [SNAPSHOTS, BLOBS, CONTAINERS] {
+        for dir in [SNAPSHOTS, BLOBS, CONTAINERS, UPLOADS] {
             let names = names(&self.root().join(dir))?;
             listed.extend(names.into_iter().map(|name| format!("{dir}/{name}")));
         }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, Transaction};
 use crate::db::{Sql, io_fault, parse};
 use crate::lease::{Holding, Kind, is_live};
 use crate::remove::remove_tree;
-use crate::schema::{BLOBS, CONTAINERS, SNAPSHOTS};
+use crate::schema::{BLOBS, CONTAINERS, SNAPSHOTS, UPLOADS};
 use crate::snapshot::all_snapshots;
 use crate::sync::unmark;
 use crate::{Error, Result, Snapshot, Store};
@@ -27,6 +27,8 @@ impl Holders {
     pub(crate) const CONTAINER: Holders = Holders(2);
     pub(crate) const CACHE: Holders = Holders(4);
     pub(crate) const LEASE: Holders = Holders(8);
+    /// A repository of the registry that is served from this store.
+    pub(crate) const REGISTRY: Holders = Holders(16);
 
     pub(crate) fn has(self, other: Holders) -> bool {
         self.0 & other.0 == other.0
@@ -93,6 +95,13 @@ impl Reach {
         for sql in IMAGE_BLOBS {
             for (digest, _) in rows::<i64>(connection, &sql.replace("{and}", ""))? {
                 reach.mark_blob(&parse(&digest)?, Holders::IMAGE);
+            }
+        }
+        for sql in
+            ["SELECT DISTINCT blob, 0 FROM registry_blobs", "SELECT DISTINCT blob, 0 FROM registry_manifests"]
+        {
+            for (digest, _) in rows::<i64>(connection, sql)? {
+                reach.mark_blob(&parse(&digest)?, Holders::REGISTRY);
             }
         }
         reach.mark_leases(connection, root)?;
@@ -237,6 +246,7 @@ pub(crate) fn has_row(connection: &Connection, path: &str) -> Sql<bool> {
         SNAPSHOTS => ("SELECT 1 FROM snapshots WHERE chain_id = ?1", format!("sha256:{name}")),
         BLOBS => ("SELECT 1 FROM blobs WHERE digest = ?1", format!("sha256:{name}")),
         CONTAINERS => ("SELECT 1 FROM containers WHERE id = ?1", name.to_owned()),
+        UPLOADS => ("SELECT 1 FROM registry_uploads WHERE id = ?1", name.to_owned()),
         _ => return Ok(false),
     };
     Ok(connection.prepare_cached(sql)?.exists([key])?)

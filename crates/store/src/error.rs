@@ -153,6 +153,12 @@ pub enum Error {
     /// The container's lock is held: it runs, or is being changed.
     #[error("container {0} is running or being changed by another process")]
     ContainerBusy(String),
+    /// Another request or process is writing to the upload.
+    #[error("upload {0} is being written to")]
+    UploadBusy(String),
+    /// There are as many unfinished uploads as there may be.
+    #[error("there are {0} unfinished uploads, and no more are taken until some end")]
+    TooManyUploads(u64),
     /// A hook that the caller gave failed.
     #[error("verifying {what}: {source}")]
     Hook {

@@ -97,6 +97,13 @@ impl Store {
     }
 }
 
+impl Lease {
+    /// What holds it.
+    pub(crate) fn holding(&self) -> &Holding {
+        &self._holding
+    }
+}
+
 impl Holding {
     fn take(shared: &Arc<Shared>) -> Result<Holding> {
         let mut salt = now();

@@ -12,6 +12,7 @@
 //! ROOT/contexts/{HEX,mount-HEX/}  stat caches of build contexts, cache mounts
 //! ROOT/partial/HEX                a blob that has come in part, locked by who fetches it
 //! ROOT/partial/HEX.unpack         locked by who unpacks the layer of that ChainID
+//! ROOT/uploads/ID                 a blob on its way into the registry served from here; locked while it is written
 //! ROOT/leases/LEASE               locked by a live process
 //! ROOT/work/LEASE.N/{fs/,work/}   a snapshot being made under that lease
 //! ROOT/tmp/LEASE.N                a blob or container being made, or a tree being removed, under that lease
@@ -52,6 +53,7 @@ mod lease;
 mod partial;
 mod prune;
 mod reference;
+mod registry;
 mod remove;
 mod reserve;
 mod resolve;
@@ -76,6 +78,7 @@ pub use lease::Lease;
 pub use partial::{PartialBlob, SnapshotClaim};
 pub use prune::{PruneCache, PruneImages, PruneOptions, PruneReport, Pruned, PrunedItem};
 pub use reference::RepoDigest;
+pub use registry::{HostedBlob, HostedManifest, NewManifest, PutManifest, Upload};
 pub use resolve::ResolveError;
 pub use snapshot::{PendingSnapshot, Snapshot, SnapshotStat};
 pub use sweep::SweepReport;

@@ -210,6 +210,7 @@ impl Store {
             if let Some(cache) = options.cache {
                 drop_cache(tx, &Reach::mark(tx, self.root())?, cache, &mut items)?;
             }
+            crate::registry::drop_unlinked(tx)?;
             let reach = Reach::mark(tx, self.root())?;
             Ok((items, of_images, collect::drop_unreached(tx, &reach, None)?))
         })?;

@@ -24,6 +24,8 @@ pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const CONTAINERS: &str = "containers";
 pub(crate) const CONTEXTS: &str = "contexts";
 pub(crate) const LEASES: &str = "leases";
+/// Blobs that are being uploaded to the registry served from this store; they outlive the server.
+pub(crate) const UPLOADS: &str = "uploads";
 pub(crate) const WORK: &str = "work";
 pub(crate) const TMP: &str = "tmp";
 /// What is being fetched: see `partial`.
@@ -32,11 +34,11 @@ pub(crate) const PARTIAL: &str = "partial";
 pub(crate) const RESERVE: &str = "reserve";
 
 /// Every directory of a store, parents first.
-pub(crate) const DIRS: [&str; 9] =
-    ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, WORK, TMP, PARTIAL];
+pub(crate) const DIRS: [&str; 10] =
+    ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, UPLOADS, WORK, TMP, PARTIAL];
 
 /// What may lie in a store's directory.
-pub(crate) const ENTRIES: [&str; 14] = [
+pub(crate) const ENTRIES: [&str; 15] = [
     VERSION,
     DATABASE,
     "strake.db-wal",
@@ -48,6 +50,7 @@ pub(crate) const ENTRIES: [&str; 14] = [
     CONTAINERS,
     CONTEXTS,
     LEASES,
+    UPLOADS,
     WORK,
     TMP,
     PARTIAL,
@@ -114,6 +117,41 @@ CREATE TABLE IF NOT EXISTS unsynced (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS unsynced_boot ON unsynced (boot);
 CREATE INDEX IF NOT EXISTS unsynced_key ON unsynced (kind, key);
+
+-- what the registry that is served from this store shows, repository by repository. digest: what it is addressed by,
+-- which may be a sha512; blob: the row of `blobs` that has its bytes
+CREATE TABLE IF NOT EXISTS registry_blobs (
+    repository TEXT NOT NULL, digest TEXT NOT NULL, blob TEXT NOT NULL, added INTEGER NOT NULL,
+    PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS registry_blobs_digest ON registry_blobs (digest);
+CREATE INDEX IF NOT EXISTS registry_blobs_blob ON registry_blobs (blob);
+
+-- subject, artifact_type: of a referrer
+CREATE TABLE IF NOT EXISTS registry_manifests (
+    repository TEXT NOT NULL, digest TEXT NOT NULL, blob TEXT NOT NULL, media_type TEXT NOT NULL,
+    subject TEXT, artifact_type TEXT, added INTEGER NOT NULL, PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS registry_manifests_blob ON registry_manifests (blob);
+CREATE INDEX IF NOT EXISTS registry_manifests_subject ON registry_manifests (repository, subject, digest)
+    WHERE subject NOT NULL;
+
+-- which blobs of its repository a manifest needs
+CREATE TABLE IF NOT EXISTS registry_links (
+    repository TEXT NOT NULL, digest TEXT NOT NULL, manifest TEXT NOT NULL,
+    PRIMARY KEY (repository, digest, manifest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS registry_links_manifest ON registry_links (repository, manifest);
+
+CREATE TABLE IF NOT EXISTS registry_tags (
+    repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (repository, tag)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS registry_tags_digest ON registry_tags (repository, digest);
+
+-- id: name of its file in uploads/
+CREATE TABLE IF NOT EXISTS registry_uploads (
+    id TEXT PRIMARY KEY, repository TEXT NOT NULL, started INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- paths under the store whose rows are gone, and that are still to be removed
 CREATE TABLE IF NOT EXISTS trash (path TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;

@@ -52,6 +52,7 @@ impl Store {
         }
         self.sweep_partial(false)?;
         self.sweep_trash(report)?;
+        report.unfinished += self.sweep_uploads()?;
         self.sweep_containers(report)
     }
 

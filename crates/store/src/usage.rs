@@ -10,7 +10,7 @@ use crate::container::all_containers;
 use crate::image::all_images;
 use crate::lease::{is_live, owner};
 use crate::remove::measure;
-use crate::schema::{CONTEXTS, TMP, WORK};
+use crate::schema::{CONTEXTS, TMP, UPLOADS, WORK};
 use crate::sweep::names;
 use crate::{CacheRecord, ContainerRecord, Result, Store};
 
@@ -38,7 +38,11 @@ pub struct Usage {
     pub cache_reclaimable: u64,
     /// Bytes of blobs that images need: configs, manifests, layers as received or sent.
     pub blobs_size: u64,
-    /// Bytes being made by live processes, and what only their leases hold.
+    /// Bytes of blobs that only the registry served from this store needs.
+    pub registry_size: u64,
+    /// Manifests in the repositories of that registry.
+    pub registry_manifests: u64,
+    /// Bytes being made by live processes, what only their leases hold, and unfinished uploads to the registry.
     pub in_progress: u64,
     /// Bytes of the database and its reserve.
     pub database: u64,
@@ -142,6 +146,7 @@ impl Store {
             + usage.containers_size
             + usage.cache_size
             + usage.blobs_size
+            + usage.registry_size
             + usage.in_progress
             + usage.database
             + usage.garbage;
@@ -183,6 +188,8 @@ impl Store {
         for (size, holders) in reach.blobs.values() {
             if holders.has(Holders::IMAGE) {
                 usage.blobs_size += size;
+            } else if holders.has(Holders::REGISTRY) {
+                usage.registry_size += size;
             } else if holders.has(Holders::LEASE) {
                 usage.in_progress += size;
             } else {
@@ -236,6 +243,16 @@ impl Store {
         let (live, waiting) = self.partial_usage()?;
         usage.in_progress += live;
         usage.garbage += waiting;
+        // Those without a row are among the orphans already.
+        for name in names(&self.root().join(UPLOADS))? {
+            let path = format!("{UPLOADS}/{name}");
+            if !orphans.contains(&path) {
+                usage.in_progress += measure(&self.root().join(path));
+            }
+        }
+        usage.registry_manifests = self
+            .db()
+            .read(|c| Ok(c.query_row("SELECT count(*) FROM registry_manifests", [], |row| row.get(0))?))?;
         usage.cache_size += measure(&self.root().join(CONTEXTS));
         usage.database = self.database_size();
         Ok(())

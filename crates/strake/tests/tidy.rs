@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("strake-dockerfile", &["strake-oci", "strake-graph"]),
     ("strake-store", &["strake-oci"]),
     ("strake-registry", &["strake-oci", "strake-store"]),
+    ("strake-server", &["strake-oci", "strake-store"]),
     ("strake-snapshot", &["strake-oci", "strake-runtime"]),
     (
         "strake-solver",
@@ -36,6 +37,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "strake-dockerfile",
             "strake-store",
             "strake-registry",
+            "strake-server",
             "strake-runtime",
             "strake-snapshot",
             "strake-solver",

@@ -46,6 +46,7 @@ mod progress;
 mod ps;
 mod pull;
 mod registries;
+mod registry_serve;
 mod rename;
 mod restart;
 mod rm;
@@ -204,6 +205,8 @@ verbs! {
         Container => container,
         /// Manage images
         Image => image,
+        /// Serve a registry
+        Registry => registry,
         /// Manage the store: disk usage, integrity, what this machine allows
         System => system,
     }
@@ -291,6 +294,13 @@ verbs! {
 }
 
 verbs! {
+    RegistryVerb {
+        /// Serve a registry from the store: push to it, pull from it
+        Serve => registry_serve,
+    }
+}
+
+verbs! {
     SystemVerb {
         /// Check the integrity of the store
         Check => system_check,
@@ -308,6 +318,7 @@ verbs! {
 group!(builder, BuilderVerb);
 group!(container, ContainerVerb);
 group!(image, ImageVerb);
+group!(registry, RegistryVerb);
 group!(system, SystemVerb);
 
 use inspect::container as container_inspect;

@@ -39,6 +39,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
             "References": report.references,
             "Containers": report.containers,
             "CacheRecords": report.cache_records,
+            "RegistryManifests": report.registry_manifests,
             "Problems": problems,
             "Leftovers": report.garbage,
             "Sound": sound,

@@ -104,14 +104,16 @@ fn summary(found: &DiskUsage) -> Vec<Value> {
         row("Build Cache", usage.cache.len(), in_use, usage.cache_size, units::size(usage.cache_reclaimable)),
     ];
     // Blobs go with their images, which have a row of their own already: nothing more comes free by them.
-    for (kind, size, free) in [
-        ("Blobs", usage.blobs_size, 0),
-        ("In Progress", usage.in_progress, 0),
-        ("Left Over", usage.garbage, usage.garbage),
-        ("Database", usage.database, 0),
+    let manifests = usize::try_from(usage.registry_manifests).unwrap_or(usize::MAX);
+    for (kind, total, size, free) in [
+        ("Blobs", 0, usage.blobs_size, 0),
+        ("Registry", manifests, usage.registry_size, 0),
+        ("In Progress", 0, usage.in_progress, 0),
+        ("Left Over", 0, usage.garbage, usage.garbage),
+        ("Database", 0, usage.database, 0),
     ] {
-        if size > 0 {
-            rows.push(row(kind, 0, 0, size, units::size(free)));
+        if size > 0 || total > 0 {
+            rows.push(row(kind, total, 0, size, units::size(free)));
         }
     }
     rows

@@ -2,6 +2,7 @@
 
 mod harness;
 mod project;
+mod served;
 
 mod build;
 mod containers;
@@ -15,6 +16,7 @@ mod inspect;
 mod layers;
 mod ordinary_user;
 mod prune;
+mod registry_serve;
 mod rmi;
 mod system_check;
 mod tag;
