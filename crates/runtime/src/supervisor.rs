@@ -19,14 +19,17 @@ use crate::spec::Seccomp;
 use crate::sys::{MountAttr, mount_setattr};
 use crate::{Error, terminal};
 use protocol::{Control, Event, Request, Streams};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::io::Errno;
 use rustix::net::Shutdown;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The process that containers are children of. Any number of threads may use it at once.
 #[derive(Debug)]
@@ -204,6 +207,27 @@ impl Running {
             }
             self.next_event()?;
         }
+    }
+
+    /// As [`Running::wait`], but for no longer than `time`: `None` if the container runs on.
+    ///
+    /// # Errors
+    /// When the supervisor died.
+    pub fn wait_for(&mut self, time: Duration) -> Result<Option<Exit>, Error> {
+        let until = Instant::now() + time;
+        while self.exit.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).expect("because it is at most what was asked for");
+            let mut polled = [PollFd::new(&*self.socket, PollFlags::IN)];
+            match poll(&mut polled, Some(&left)) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(Error::io("waiting for a container", errno)),
+            }
+            self.next_event()?;
+        }
+        Ok(self.exit.clone())
     }
 
     /// Waits until the program runs: `false` if it came to an end before, or never started ([`Running::wait`] knows).

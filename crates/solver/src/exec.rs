@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use graph::{Exec, Network, Security};
@@ -23,6 +22,8 @@ use crate::unpack;
 use crate::user::{self, User};
 
 const SIGKILL: i32 = 9;
+/// How often a running step is asked whether it should stop.
+const TICK: Duration = Duration::from_millis(100);
 /// Host name in steps, as BuildKit has it.
 const HOSTNAME: &str = "buildkitsandbox";
 
@@ -95,31 +96,22 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
     let emit = |stream: Stream, bytes: &[u8]| {
         session.observer.step(step.id, StepEvent::Output(stream, bytes));
     };
-    let ended = AtomicBool::new(false);
     let handle = running.signaller();
-    let exit = std::thread::scope(|scope| {
-        let out = scope.spawn(|| output::pump(out_reader.into(), Stream::Stdout, &tail, &emit));
-        let err = scope.spawn(|| output::pump(err_reader.into(), Stream::Stderr, &tail, &emit));
-        let watch = scope.spawn(|| {
-            while !ended.load(Ordering::Relaxed) {
-                if session.is_interrupted() {
-                    handle.signal(SIGKILL);
-                    return;
-                }
-                std::thread::park_timeout(Duration::from_millis(100));
-            }
-        });
-        let exit = running.wait();
-        ended.store(true, Ordering::Relaxed);
-        watch.thread().unpark();
-        // A process that outlived pid 1 is gone with its namespace, so the pipes end.
-        let pumped = out.join().and_then(|o| err.join().map(|e| o.and(e)));
-        match pumped {
-            Ok(Ok(())) => exit.map_err(Failure::from),
-            Ok(Err(error)) => Err(Failure::io("read", "the step's output")(error)),
-            Err(panic) => std::panic::resume_unwind(panic),
+    let stop_if_asked = || {
+        if session.is_interrupted() {
+            handle.signal(SIGKILL);
         }
-    })?;
+    };
+    // Both pipes end with the last process: one that outlived pid 1 is gone with its namespace.
+    let pipes = [(out_reader.into(), Stream::Stdout), (err_reader.into(), Stream::Stderr)];
+    output::pump(pipes, &tail, &emit, &stop_if_asked).map_err(Failure::io("read", "the step's output"))?;
+    let exit = loop {
+        // Who closed its streams may run on.
+        match running.wait_for(TICK)? {
+            Some(exit) => break exit,
+            None => stop_if_asked(),
+        }
+    };
     if session.is_interrupted() {
         return Err(Failure::Interrupted);
     }
