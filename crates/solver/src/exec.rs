@@ -66,6 +66,9 @@ pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
         sources,
     };
     let exit = carry_out(step, exec, &container)?;
+    // Removed with the session and not now: ext4 makes new files slowly while there are inodes deleted just before.
+    let aside = session.scratch()?.join(format!("{}.work", container.id));
+    fs::rename(pending.work(), &aside).map_err(Failure::io("move", pending.work()))?;
     if exit.code != 0 {
         return Err(exit.failure);
     }
