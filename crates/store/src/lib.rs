@@ -64,6 +64,7 @@ mod sync;
 mod usage;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -106,6 +107,8 @@ struct Shared {
     db: db::Db,
     boot: OnceLock<String>,
     unverified: OnceLock<bool>,
+    /// Whether it was looked for what has long waited for a sync.
+    looked_for_old: AtomicBool,
 }
 
 impl Store {
@@ -127,6 +130,7 @@ impl Store {
             db,
             boot: boot.map(|b| OnceLock::from(b.to_owned())).unwrap_or_default(),
             unverified: OnceLock::new(),
+            looked_for_old: AtomicBool::new(false),
         };
         let inner = Inner { shared: Arc::new(shared), holding: Mutex::default(), kept: Mutex::default() };
         Ok(Store { inner: Arc::new(inner) })

@@ -148,6 +148,8 @@ impl Store {
     /// Begins a snapshot: an empty layer directory and an empty overlay work directory beside it.
     pub fn begin_snapshot(&self) -> Result<PendingSnapshot> {
         let holding = self.hold()?;
+        // Whoever makes snapshots has time.
+        self.sync_what_is_old();
         let dir = create_dir(&holding, WORK)?;
         let pending = PendingSnapshot { fs: dir.join("fs"), work: dir.join("work"), dir, holding };
         for path in [&pending.fs, &pending.work] {

@@ -1,11 +1,16 @@
 //! What survives a power cut: marking what a `syncfs` covered, and knowing what an earlier boot left without
 //! one.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{Connection, params};
 
 use crate::db::Sql;
 use crate::lease::Kind;
 use crate::{Error, Result, Store, now};
+
+/// Nanoseconds after which the kernel has begun to write dirty pages back by itself, twice over.
+const OLD: i64 = 60_000_000_000;
 
 impl Store {
     /// Makes all that was committed until now survive a power cut, by one `syncfs`, and marks it so. What is
@@ -28,6 +33,19 @@ impl Store {
             })?;
         }
         Ok(())
+    }
+
+    /// Begins a [`Store::sync`] beside what this process does, the first time it is called, where something has
+    /// waited for one long enough that the kernel has written most of it. Failing to is no loss but of the mark.
+    pub(crate) fn sync_what_is_old(&self) {
+        if self.inner.shared.looked_for_old.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if self.unsynced_since().ok().flatten().is_some_and(|since| now() - since > OLD) {
+            let store = self.clone();
+            // Whoever ends first ends the process: nobody waits for it.
+            std::thread::spawn(move || store.sync());
+        }
     }
 
     /// Since when, in nanoseconds since the Unix epoch, something waits for a [`Store::sync`]; `None` when

@@ -76,6 +76,25 @@ fn layer_blobs_smallest_first() {
     assert!(matches!(t.store.add_layer_blob(&layer, &missing), Err(Error::MissingBlob(_))));
 }
 
+/// Whoever makes a snapshot later syncs, on the side, what has waited for long.
+#[test]
+fn what_is_old_is_synced_by_the_way() {
+    let t = temporary();
+    let a = layer(&t.store, None, "a").unwrap();
+    // Just made: nobody waits for the disk.
+    drop(Store::open(t.store.root()).unwrap().begin_snapshot().unwrap());
+    assert!(!t.store.snapshot(&a).unwrap().unwrap().synced);
+    let database = rusqlite::Connection::open(t.store.root().join("strake.db")).unwrap();
+    database.execute("UPDATE unsynced SET since = 0", []).unwrap();
+    let other = Store::open(t.store.root()).unwrap();
+    drop(other.begin_snapshot().unwrap());
+    let synced = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        t.store.snapshot(&a).unwrap().unwrap().synced
+    });
+    assert!(synced);
+}
+
 #[test]
 fn snapshots_stack_up() {
     let t = temporary();
