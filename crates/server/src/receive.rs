@@ -19,8 +19,9 @@ const PIECE: usize = 256 * 1024;
 /// In each span so long, a client has to send at least so many bytes.
 const SPAN: Duration = Duration::from_secs(30);
 const LEAST: usize = 16 * 1024;
-/// What is left of a body that was not wanted is read up to this, in this time.
-const DRAIN: usize = 256 * 1024;
+/// What is left of a body that was not wanted is read up to this and in this time, since a client that still sends does
+/// not read the answer.
+const DRAIN: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Watches how fast a body comes.

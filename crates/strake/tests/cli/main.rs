@@ -16,6 +16,7 @@ mod inspect;
 mod layers;
 mod ordinary_user;
 mod prune;
+mod registry_interop;
 mod registry_serve;
 mod rmi;
 mod system_check;
