@@ -171,7 +171,8 @@ mod tests {
         let (other, closed) = io::pipe().unwrap();
         drop(closed);
         let emit = |_, bytes: &[u8]| seen.lock().unwrap().extend_from_slice(bytes);
-        pump([(reader.into(), Stream::Stdout), (other.into(), Stream::Stderr)], &tail, &emit, &|| ()).unwrap();
+        pump([(reader.into(), Stream::Stdout), (other.into(), Stream::Stderr)], &tail, &emit, &|| ())
+            .unwrap();
         writing.join().unwrap();
         assert!(seen.into_inner().unwrap() == expected);
         let tail = tail.into_bytes();
