@@ -8,10 +8,13 @@ use std::time::Duration;
 use oci::Reference;
 
 use crate::credentials::{Anonymous, Credentials};
+use crate::exchange::Sites;
 use crate::hosts::Hosts;
+use crate::http::agents::Agents;
 use crate::http::proxy::Proxies;
 use crate::registry::Registry;
 use crate::repository::Repository;
+use crate::retry::Retry;
 
 /// How to reach registries, and who we are there.
 #[derive(Clone)]
@@ -50,31 +53,6 @@ impl fmt::Debug for Options {
     }
 }
 
-/// When a failed request is sent again. Only failures that may pass count: 408, 429, 5xx, connections
-/// that were reset, cut or stalled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// How often in a row at the same place, the first time included. A transfer that went on counts anew.
-    pub attempts: u32,
-    /// The wait before the second attempt; it doubles from there. The real wait is between half and all of it.
-    pub base: Duration,
-    /// The longest wait between attempts.
-    pub cap: Duration,
-    /// The longest `Retry-After` that is obeyed; where more is asked for the request fails at once.
-    pub patience: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Retry {
-        Retry {
-            attempts: 6,
-            base: Duration::from_millis(300),
-            cap: Duration::from_secs(10),
-            patience: Duration::from_secs(120),
-        }
-    }
-}
-
 /// What a process knows about talking to registries: connections, tokens, which way led to whom. Made
 /// once, shared; a clone is the same client.
 #[derive(Clone)]
@@ -83,13 +61,16 @@ pub struct Client {
 }
 
 pub(crate) struct Shared {
-    pub(crate) options: Options,
+    pub options: Options,
+    pub agents: Agents,
+    pub sites: Sites,
 }
 
 impl Client {
     /// A client. Nothing is read or sent yet.
     pub fn new(options: Options) -> Client {
-        Client { shared: Arc::new(Shared { options }) }
+        let agents = Agents::new(options.proxy.clone(), options.ca_file.clone(), options.stall);
+        Client { shared: Arc::new(Shared { options, agents, sites: Sites::default() }) }
     }
 
     /// The repository of `reference`; its tag and digest do not matter. Nothing is sent yet.

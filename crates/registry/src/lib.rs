@@ -9,19 +9,26 @@
 //! digest they were asked for by. The bytes of a blob are verified by the caller as they stream by.
 #![forbid(unsafe_code)]
 
+mod auth;
 mod client;
 pub mod credentials;
 mod error;
+mod exchange;
 pub mod hosts;
 mod http;
+mod pages;
 mod registry;
 mod repository;
+mod retry;
 pub mod search;
+mod verify;
 
-pub use client::{Client, Options, Retry};
+pub use client::{Client, Options};
 pub use credentials::{Anonymous, Credential, Credentials, Secret};
 pub use error::Error;
 pub use hosts::Hosts;
 pub use http::proxy::Proxies;
-pub use registry::{Login, Names, Registry};
-pub use repository::{BlobReader, Mount, PutManifest, RemoteManifest, Repository, Tags, Upload};
+pub use pages::Names;
+pub use registry::{Login, Registry};
+pub use repository::{BlobReader, Mount, PutManifest, RemoteManifest, Repository, Upload};
+pub use retry::Retry;

@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("strake-runtime", &[]),
     ("strake-dockerfile", &["strake-oci", "strake-graph"]),
     ("strake-store", &["strake-oci"]),
-    ("strake-registry", &["strake-oci", "strake-store"]),
+    ("strake-registry", &["strake-oci"]),
     ("strake-server", &["strake-oci", "strake-store"]),
     ("strake-snapshot", &["strake-oci", "strake-runtime"]),
     (
