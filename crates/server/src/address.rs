@@ -7,14 +7,18 @@ use crate::{Error, Result};
 /// The socket addresses that `addr` stands for; never none.
 pub(crate) fn resolve(addr: &str) -> Result<Vec<SocketAddr>> {
     let invalid = |reason: String| Error::Address { addr: addr.to_owned(), reason };
-    let full = match addr.strip_prefix(':') {
-        Some(port) => format!("[::]:{port}"),
-        None => addr.to_owned(),
-    };
-    if !full.contains(':') {
+    if !addr.contains(':') {
         return Err(invalid("there is no port; 127.0.0.1:5000 is one".to_owned()));
     }
-    let found: Vec<SocketAddr> = full.to_socket_addrs().map_err(|e| invalid(e.to_string()))?.collect();
+    // All interfaces: by IPv6, which takes IPv4 along, or by IPv4 where there is no other.
+    let full = match addr.strip_prefix(':') {
+        Some(port) => vec![format!("[::]:{port}"), format!("0.0.0.0:{port}")],
+        None => vec![addr.to_owned()],
+    };
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for addr in full {
+        found.extend(addr.to_socket_addrs().map_err(|e| invalid(e.to_string()))?);
+    }
     if found.is_empty() {
         return Err(invalid("the name has no address".to_owned()));
     }

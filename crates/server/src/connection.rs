@@ -22,7 +22,7 @@ use crate::run::Shared;
 /// A handshake takes no longer.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A request's head takes no longer, the wait for it on a connection that is kept open included.
-const HEAD: Duration = Duration::from_secs(60);
+const HEAD: Duration = Duration::from_secs(30);
 /// A client that takes no byte for so long has gone.
 const STALL: Duration = Duration::from_secs(60);
 /// Bytes of a request's head, and of what is read at once of its body.

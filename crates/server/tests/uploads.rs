@@ -102,6 +102,68 @@ fn one_request_at_a_time() {
 }
 
 #[test]
+fn what_is_under_way_when_it_stops_ends_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(&dir.path().join("store"), server::Options::default());
+    let addr = server.addr();
+    let (bytes, idle) = (noise(12, 300_000), TcpStream::connect(addr).unwrap());
+    let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::sha256(&bytes));
+    let mut busy = begin(addr, "POST", &path, bytes.len(), &bytes[..299_000]);
+    std::thread::sleep(Duration::from_millis(100));
+    let stopping = std::thread::spawn(move || server.stop());
+    while TcpStream::connect(addr).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    busy.write_all(&bytes[299_000..]).unwrap();
+    let mut answer = [0; 12];
+    busy.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 201");
+    stopping.join().unwrap().unwrap();
+    drop(idle);
+}
+
+#[test]
+fn pushes_go_on_while_others_prune() {
+    let registry = Registry::start();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let pruner = scope.spawn(|| {
+            let store = registry.store();
+            let mut prunes = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                store.sweep(&store::Hooks::default()).unwrap();
+                store.prune(&store::PruneOptions { compact: true, ..Default::default() }).unwrap();
+                prunes += 1;
+            }
+            prunes
+        });
+        let pushers: Vec<_> = (0..3)
+            .map(|n| {
+                let client = registry.client.clone();
+                scope.spawn(move || {
+                    for round in 0..8 {
+                        // Each layer is pushed by several, at once and one after the other.
+                        let layer = noise(round % 3, 50_000);
+                        let manifest = client.push_image(&format!("r{n}"), "t", &layer);
+                        assert!(
+                            client.get(&format!("/v2/r{n}/blobs/{}", Digest::sha256(&layer))).body == layer
+                        );
+                        if round % 2 == 0 {
+                            assert_eq!(client.delete(&format!("/v2/r{n}/manifests/{manifest}")).status, 202);
+                        }
+                    }
+                })
+            })
+            .collect();
+        pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(pruner.join().unwrap() > 1);
+    });
+    let report = registry.store().check(false, &store::Hooks::default()).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[test]
 fn chunks_say_what_they_are() {
     let registry = Registry::start();
     let client = &registry.client;

@@ -54,6 +54,7 @@ fn assert_sound(root: &Path, what: &str) {
 fn assert_empties(root: &Path, empty: u64) {
     let store = Store::open(root).unwrap();
     store.sweep(&Hooks::default()).unwrap();
+    script::clear_registry(&store).unwrap();
     let all = PruneCache { all: true, ..PruneCache::default() };
     store
         .prune(&PruneOptions {

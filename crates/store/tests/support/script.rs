@@ -8,8 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use oci::{ChainId, ImageId, Reference};
-use store::{Error, Hooks, ImageMeta, LayerBlob, PruneCache, PruneImages, PruneOptions, ResolveError, Store};
+use oci::{ChainId, Digest, ImageId, Reference};
+use store::{
+    Error, Hooks, ImageMeta, LayerBlob, NewManifest, PruneCache, PruneImages, PruneOptions, ResolveError,
+    Store,
+};
 
 use crate::support::*;
 
@@ -89,7 +92,7 @@ fn step(store: &Store, random: &mut Random) -> store::Result<()> {
     let images = |store: &Store| -> store::Result<Vec<ImageId>> {
         Ok(store.references()?.into_iter().map(|(_, id)| id).collect())
     };
-    match random.below(14) {
+    match random.below(17) {
         0..4 => {
             let depth = 1 + random.below(4);
             let contents: Vec<String> = (0..depth).map(|_| name(random)).collect();
@@ -160,8 +163,68 @@ fn step(store: &Store, random: &mut Random) -> store::Result<()> {
             Err(ResolveError::Store(error)) => return Err(error),
             Err(_) => {}
         },
+        13 => {
+            let text = name(random);
+            let mut upload = store.begin_upload(REPOSITORY)?;
+            upload.append(text.as_bytes())?;
+            match random.below(4) {
+                // Left half-done.
+                0 => drop(upload),
+                1 => upload.cancel()?,
+                _ => upload.finish(&Digest::sha512(text.as_bytes()), &Digest::sha256(text.as_bytes()))?,
+            }
+        }
+        14 => {
+            let text = name(random);
+            let manifest = format!("manifest of {text}");
+            store.put_hosted_manifest(
+                REPOSITORY,
+                &NewManifest {
+                    digest: &Digest::sha256(manifest.as_bytes()),
+                    bytes: manifest.as_bytes(),
+                    media_type: "x",
+                    subject: None,
+                    artifact_type: None,
+                    blobs: &[Digest::sha512(text.as_bytes())],
+                    manifests: &[],
+                    complete: true,
+                    tags: &[name(random)],
+                },
+            )?;
+        }
+        15 => {
+            let text = name(random);
+            store.delete_hosted_tag(REPOSITORY, &text)?;
+            store.delete_hosted_manifest(
+                REPOSITORY,
+                &Digest::sha256(format!("manifest of {text}").as_bytes()),
+            )?;
+            if random.below(2) == 0 {
+                store.delete_hosted_blob(REPOSITORY, &Digest::sha512(text.as_bytes()))?;
+            }
+        }
         _ => {
             store.sweep(&Hooks::default())?;
+        }
+    }
+    Ok(())
+}
+
+/// What `step` pushes to.
+const REPOSITORY: &str = "r";
+
+/// Takes away what `step` pushed.
+pub fn clear_registry(store: &Store) -> store::Result<()> {
+    for n in 0..6 {
+        let text = format!("n{n}");
+        store
+            .delete_hosted_manifest(REPOSITORY, &Digest::sha256(format!("manifest of {text}").as_bytes()))?;
+        store.delete_hosted_blob(REPOSITORY, &Digest::sha512(text.as_bytes()))?;
+    }
+    for entry in std::fs::read_dir(store.root().join("uploads")).unwrap() {
+        let id = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(upload) = store.open_upload(REPOSITORY, &id)? {
+            upload.cancel()?;
         }
     }
     Ok(())
