@@ -8,3 +8,4 @@ mod hostile;
 mod mirrors;
 mod tokens;
 mod uploads;
+mod wires;

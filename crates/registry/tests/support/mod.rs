@@ -2,6 +2,7 @@
 
 pub mod debian;
 pub mod fault;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
