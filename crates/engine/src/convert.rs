@@ -112,14 +112,36 @@ impl From<snapshot::Error> for Error {
 
 impl From<registry::Error> for Error {
     fn from(error: registry::Error) -> Error {
+        use registry::Error as E;
         let kind = match &error {
-            registry::Error::NoRepository { .. }
-            | registry::Error::NoManifest { .. }
-            | registry::Error::NoBlob { .. } => Kind::NotFound,
-            registry::Error::Denied { .. } | registry::Error::Blocked { .. } => Kind::Denied,
+            E::NoRepository { .. } | E::NoManifest { .. } | E::NoBlob { .. } => Kind::NotFound,
+            E::Denied { .. } | E::Blocked { .. } => Kind::Denied,
             _ => Kind::Unavailable,
         };
-        Error::new(kind, error.to_string())
+        let hint = match &error {
+            E::Denied { registry, logged_in: false, .. } => Some(format!("run `strake login {registry}`")),
+            E::Denied { registry, logged_in: true, .. } => Some(format!(
+                "the account that is logged in may not do this: `strake login {registry}` takes another"
+            )),
+            E::TooManyRequests { registry, .. } => {
+                Some(format!("wait, or run `strake login {registry}`: accounts have limits of their own"))
+            }
+            E::NoManifest { registry, repository, .. } => {
+                Some(format!("`strake tags {registry}/{repository}` lists what is there"))
+            }
+            E::Tls { registry, reason } if reason.contains("unknown authority") => Some(format!(
+                "put its authority's certificate into /etc/docker/certs.d/{registry}/ca.crt, or set SSL_CERT_FILE"
+            )),
+            E::Tls { reason, .. } if reason.contains("HTTP response") => {
+                Some("a registry without TLS has to be named insecure in registries.conf".to_owned())
+            }
+            _ => None,
+        };
+        let converted = Error::new(kind, error.to_string());
+        match hint {
+            Some(hint) => converted.hint(hint),
+            None => converted,
+        }
     }
 }
 
