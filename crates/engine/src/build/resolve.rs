@@ -1,36 +1,74 @@
 //! What the front end asks: which image is this name?
 
+use std::collections::BTreeSet;
+
 use dockerfile::lower::{ConfigResolver, ResolvedImage};
-use oci::{ImageId, Platform, Reference};
+use oci::{Digest, ImageId, Platform, Reference};
 use store::ResolveError;
 
 use crate::build::observe::{Steps, internal};
 use crate::build::request::BuildRequest;
 use crate::pull::{PullRequest, PullSource, pull};
-use crate::{Engine, Error, Events, Result};
+use crate::{Engine, Error, Event, Events, Result};
 
 /// Base images: those of the store first, without any connection; else, or with `--pull`, a registry.
 pub(crate) struct Bases<'a> {
-    pub engine: &'a Engine,
-    pub request: &'a BuildRequest,
-    pub steps: &'a Steps<'a>,
-    pub events: &'a dyn Events,
+    engine: &'a Engine,
+    request: &'a BuildRequest,
+    steps: &'a Steps<'a>,
+    events: &'a dyn Events,
+    /// What advice was given on.
+    noted: BTreeSet<String>,
 }
 
 impl ConfigResolver for Bases<'_> {
     fn resolve(&mut self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage, String> {
-        self.find(reference, platform).map_err(|error| {
+        let found = self.find(reference, platform).map_err(|error| {
             let mut text = error.message;
             for hint in error.hints {
                 text.push_str("; ");
                 text.push_str(&hint);
             }
             text
-        })
+        })?;
+        self.advise(reference, &found);
+        Ok(found)
     }
 }
 
-impl Bases<'_> {
+/// What to say of a base whose name can come to mean another image, where there is a better name.
+fn advice(reference: &Reference, digest: &Digest) -> Option<String> {
+    if reference.digest.is_some() {
+        return None;
+    }
+    let why = match reference.tag.as_deref() {
+        None | Some("latest") => "is whatever latest means today",
+        Some(_) => "can come to mean another image",
+    };
+    let pinned = Reference { digest: Some(digest.clone()), ..reference.clone() }.familiar();
+    Some(format!("note: base image {} {why}; to keep this one: FROM {pinned}", reference.familiar()))
+}
+
+impl<'a> Bases<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        request: &'a BuildRequest,
+        steps: &'a Steps<'a>,
+        events: &'a dyn Events,
+    ) -> Bases<'a> {
+        Bases { engine, request, steps, events, noted: BTreeSet::new() }
+    }
+
+    /// Says once of each base that came from a registry under a name without a digest what its digest is.
+    fn advise(&mut self, reference: &Reference, found: &ResolvedImage) {
+        let advice = found.digest.as_ref().and_then(|digest| advice(reference, digest));
+        if let Some(advice) = advice
+            && self.noted.insert(reference.to_string())
+        {
+            self.events.event(Event::Status(advice));
+        }
+    }
+
     fn find(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let here = self.in_store(reference)?;
         if let Some(id) = &here
@@ -88,5 +126,24 @@ impl Bases<'_> {
             digest,
             reference: reference.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_change_is_noted_with_what_cannot() {
+        let digest = Digest::sha256(b"manifest");
+        let said = |text: &str| advice(&text.parse().unwrap(), &digest);
+        assert_eq!(
+            said("debian:12").unwrap(),
+            format!(
+                "note: base image debian:12 can come to mean another image; to keep this one: FROM debian:12@{digest}"
+            )
+        );
+        assert!(said("localhost:5000/app").unwrap().contains("is whatever latest means today"));
+        assert_eq!(said(&format!("debian:12@{digest}")), None);
     }
 }
