@@ -16,6 +16,7 @@ mod inspect;
 mod layers;
 mod ordinary_user;
 mod prune;
+mod pull;
 mod registry_interop;
 mod registry_serve;
 mod rmi;

@@ -8,7 +8,6 @@ mod hostile;
 mod inspect;
 mod lifecycle;
 mod list;
-mod pull;
 mod run;
 mod terminal;
 

@@ -1,123 +1,12 @@
-//! `pull` from a registry: one that serves what it is given, well or badly, on a port of its own.
+//! `pull` by name and digest, for a platform, again; and from registries that lie.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::store;
+use super::registry::{INDEX, MANIFEST, Page, Registry, digest};
+use crate::containers::store;
 use crate::harness::TestStore;
-
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// What is sent for a path: the media type and the body, of which `cut` bytes are kept back.
-#[derive(Clone)]
-struct Page {
-    kind: &'static str,
-    body: Vec<u8>,
-    cut: usize,
-}
-
-/// A registry.
-#[derive(Clone)]
-struct Registry {
-    address: String,
-    pages: Arc<Mutex<HashMap<String, Page>>>,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Registry {
-    fn new() -> Registry {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let registry = Registry { address, pages: Arc::default(), asked: Arc::default() };
-        let serving = registry.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let registry = serving.clone();
-                std::thread::spawn(move || registry.answer(stream));
-            }
-        });
-        registry
-    }
-
-    fn answer(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut first = String::new();
-        // A greeting by TLS is no line of text.
-        if reader.read_line(&mut first).is_err() {
-            return;
-        }
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-            line.clear();
-        }
-        let Some(path) = first.split(' ').nth(1) else { return };
-        self.asked.lock().unwrap().push(path.to_owned());
-        let page = self.pages.lock().unwrap().get(path).cloned();
-        let mut stream = stream;
-        let _ = match page {
-            Some(page) => {
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    page.kind,
-                    page.body.len()
-                );
-                let body = &page.body[..page.body.len() - page.cut];
-                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body))
-            }
-            None => {
-                stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            }
-        };
-    }
-
-    fn put(&self, path: &str, kind: &'static str, body: impl Into<Vec<u8>>) -> Value {
-        let body = body.into();
-        let described = json!({ "mediaType": kind, "digest": digest(&body), "size": body.len() });
-        self.pages.lock().unwrap().insert(path.to_owned(), Page { kind, body, cut: 0 });
-        described
-    }
-
-    fn blob(&self, kind: &'static str, body: &[u8]) -> Value {
-        self.put(&format!("/v2/app/blobs/{}", digest(body)), kind, body)
-    }
-
-    /// An image of `layer` that says hello to its architecture; its manifest's descriptor.
-    fn image(&self, architecture: &str, layer: &[u8]) -> Value {
-        let config = json!({
-            "architecture": architecture,
-            "os": "linux",
-            "config": { "Cmd": ["/bin/busybox", "echo", architecture] },
-            "rootfs": { "type": "layers", "diff_ids": [digest(layer)] },
-        })
-        .to_string();
-        let config = self.blob("application/vnd.oci.image.config.v1+json", config.as_bytes());
-        let layer = self.blob("application/vnd.oci.image.layer.v1.tar", layer);
-        let manifest =
-            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
-        let manifest = manifest.to_string();
-        self.put(&format!("/v2/app/manifests/{}", digest(manifest.as_bytes())), MANIFEST, manifest)
-    }
-
-    fn tag(&self, tag: &str, described: &Value) {
-        let page = self.pages.lock().unwrap();
-        let path = format!("/v2/app/manifests/{}", described["digest"].as_str().unwrap());
-        let page = { page }.get(&path).cloned().unwrap();
-        self.pages.lock().unwrap().insert(format!("/v2/app/manifests/{tag}"), page);
-    }
-
-    fn name(&self, rest: &str) -> String {
-        format!("{}/app{rest}", self.address)
-    }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    oci::Digest::sha256(bytes).to_string()
-}
 
 /// A layer like that of `bb`, which is not in the store.
 fn busybox(store: &TestStore) -> Vec<u8> {
@@ -257,8 +146,8 @@ fn a_registry_that_lies() {
             "mediaType": MANIFEST, "digest": format!("sha256:{}", "1".repeat(64)), "size": 2,
             "platform": { "os": "linux", "architecture": own },
         }]});
-        let page = Page { kind: INDEX, body: index.to_string().into_bytes(), cut: 0 };
-        let wrong = Page { kind: MANIFEST, body: b"{}".to_vec(), cut: 0 };
+        let page = Page::new(INDEX, index.to_string());
+        let wrong = Page::new(MANIFEST, "{}");
         pages.insert(manifest.to_owned(), page);
         pages.insert(format!("/v2/app/manifests/sha256:{}", "1".repeat(64)), wrong);
     });

@@ -1,0 +1,7 @@
+//! `pull`, from registries of our own making and from Debian's.
+
+mod basics;
+mod hostile;
+mod interop;
+mod registry;
+mod transfers;
