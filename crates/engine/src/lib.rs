@@ -43,6 +43,7 @@ mod archive;
 mod changes;
 mod convert;
 mod glob;
+mod layers;
 mod signal;
 
 use std::path::Path;

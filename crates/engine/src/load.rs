@@ -1,11 +1,10 @@
 //! `load`: images from an archive on a stream.
 
-use std::io::Read;
-
 use oci::{ImageId, Platform, Reference};
 use store::PruneOptions;
 
 use crate::archive;
+pub use crate::archive::Source;
 use crate::{Engine, Error, Result};
 
 /// One image of an archive, now in the store.
@@ -21,7 +20,7 @@ pub struct LoadedImage {
 
 /// Loads every image of the archive `source`, Docker's or an OCI layout, plain or compressed. Names that other images
 /// had move to these. If anything in it is wrong, nothing gets a name and nothing stays.
-pub fn load(engine: &Engine, source: impl Read + Send) -> Result<Vec<LoadedImage>> {
+pub fn load(engine: &Engine, source: Source) -> Result<Vec<LoadedImage>> {
     let loaded = load_leased(engine, source);
     // What was read and belongs to no image: of a bad archive all of it, of a good one what is not needed. Whether
     // that can be dropped now does not change what the archive was.
@@ -31,7 +30,7 @@ pub fn load(engine: &Engine, source: impl Read + Send) -> Result<Vec<LoadedImage
     Ok(loaded)
 }
 
-fn load_leased(engine: &Engine, source: impl Read + Send) -> Result<Vec<LoadedImage>> {
+fn load_leased(engine: &Engine, source: Source) -> Result<Vec<LoadedImage>> {
     let _lease = engine.store.lease()?;
     let loaded = archive::read(&engine.store, source, &Platform::host())?;
     if loaded.is_empty() {

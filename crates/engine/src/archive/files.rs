@@ -1,21 +1,23 @@
 //! The regular files of an archive or of a layout's directory, by their paths.
 //!
-//! An archive is read once, from its start to its end, before anything in it can be known for what it is: layers come
-//! before the document that names them. Files of more than a few kilobytes go into the store as blobs on the way,
-//! small ones are kept in memory. Paths are names and nothing else: none is ever opened because an archive says so.
+//! An archive on a pipe, or compressed, is read once, from its start to its end, before anything in it can be known for
+//! what it is: layers come before the document that names them. Files of more than a few kilobytes go into the store as
+//! blobs on the way, small ones are kept in memory. A plain archive in a file only has its headers read; the rest is
+//! read where it is, when it is known what for. Paths are names and nothing else: none is ever opened because an archive says so.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oci::{Descriptor, Digest};
-use store::{LayerBlob, Store};
+use oci::{Descriptor, DiffId, Digest, media_type};
+use store::Store;
 
 use super::{DOCUMENT_LIMIT, ENTRY_LIMIT};
+use crate::layers::Blobs;
 use crate::{Error, Result};
 
 /// Files up to this size are kept in memory…
@@ -31,14 +33,39 @@ const TRAILER: u64 = 16 << 20;
 #[derive(Clone)]
 enum Held {
     Memory(Arc<[u8]>),
-    Blob { digest: Digest, size: u64 },
+    Blob {
+        digest: Digest,
+        size: u64,
+    },
+    /// Where it is: in an archive, or a file of a layout whole.
+    Section(Section),
+}
+
+/// Bytes of a file.
+#[derive(Clone)]
+struct Section {
+    file: Arc<File>,
+    start: u64,
+    size: u64,
+}
+
+impl Read for Section {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.size).unwrap_or(usize::MAX));
+        let read = self.file.read_at(&mut buffer[..most], self.start)?;
+        self.start += read as u64;
+        self.size -= read as u64;
+        Ok(read)
+    }
 }
 
 /// The files of an archive, or of a directory.
 pub(super) struct Files<'a> {
     store: &'a Store,
-    held: RefCell<BTreeMap<String, Held>>,
+    held: Mutex<BTreeMap<String, Held>>,
     links: BTreeMap<String, String>,
+    /// Where blobs are whose path does not say their digest.
+    places: Mutex<BTreeMap<Digest, String>>,
     /// Where files that are not held are read from when they are asked for.
     directory: Option<PathBuf>,
 }
@@ -47,7 +74,76 @@ impl<'a> Files<'a> {
     /// Those of a layout in a directory (on the host).
     pub fn of_directory(store: &'a Store, directory: &Path) -> Files<'a> {
         let directory = Some(directory.to_owned());
-        Files { store, held: RefCell::default(), links: BTreeMap::new(), directory }
+        Files { directory, ..Files::new(store) }
+    }
+
+    fn new(store: &'a Store) -> Files<'a> {
+        Files {
+            store,
+            held: Mutex::default(),
+            links: BTreeMap::new(),
+            places: Mutex::default(),
+            directory: None,
+        }
+    }
+
+    /// Those of a plain tar in a regular file, of which only headers and small files are read now.
+    pub fn of_file(store: &'a Store, file: File) -> Result<Files<'a>> {
+        let broken = |e: io::Error| Error::invalid(format!("the archive cannot be read: {e}"));
+        let end = file.metadata().map_err(broken)?.len();
+        let file = Arc::new(file);
+        let mut files = Files::new(store);
+        let mut source = io::BufReader::new(&*file);
+        source.rewind().map_err(broken)?;
+        let mut archive = tar::Archive::new(source);
+        let mut in_memory = 0;
+        for (count, entry) in archive.entries_with_seek().map_err(broken)?.enumerate() {
+            let mut entry = files.checked(count, entry)?;
+            let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
+            if !is_file(&entry) {
+                files.add_link(path, &entry);
+                continue;
+            }
+            let (start, size) = (entry.raw_file_position(), entry.size());
+            let held = if size <= SMALL && in_memory + size <= SMALL_TOTAL {
+                in_memory += size;
+                files.take(&mut entry, size, true).map_err(|e| e.within(&path, store.root()))?
+            } else if start.checked_add(size).is_none_or(|last| last > end) {
+                let there = end.saturating_sub(start);
+                return Err(TakeError::Short { there, size }.within(&path, store.root()));
+            } else {
+                Held::Section(Section { file: Arc::clone(&file), start, size })
+            };
+            files.held().insert(path, held);
+        }
+        Ok(files)
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry number `count`, if there may be so many and it can be read.
+    fn checked<T>(&self, count: usize, entry: io::Result<T>) -> Result<T> {
+        if count >= ENTRY_LIMIT {
+            return Err(Error::invalid(format!("the archive has more than {ENTRY_LIMIT} entries")));
+        }
+        entry.map_err(|e| match count {
+            0 => Error::invalid(format!("this is no tar archive: {}", e.to_string().replace('\0', ""))),
+            _ => Error::invalid(format!("the archive cannot be read: {e}")),
+        })
+    }
+
+    fn add_link(&mut self, path: String, entry: &tar::Entry<'_, impl Read>) {
+        let kind = entry.header().entry_type();
+        if !matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link) {
+            return;
+        }
+        if let Some(target) = entry.link_name_bytes() {
+            let target = String::from_utf8_lossy(&target).into_owned();
+            let target = if kind == tar::EntryType::Link { clean(&target) } else { beside(&path, &target) };
+            self.links.insert(path, target);
+        }
     }
 
     /// Those of a tar, plain or compressed, which is read to its end.
@@ -57,37 +153,21 @@ impl<'a> Files<'a> {
         let source = Counted { source, read: Arc::clone(&read) };
         let (_, source) = snapshot::compress::reader(source).map_err(broken)?;
         let mut source = Bounded { source, read, given: 0 };
-        let mut files = Files { store, held: RefCell::default(), links: BTreeMap::new(), directory: None };
+        let mut files = Files::new(store);
         let mut archive = tar::Archive::new(&mut source);
         let mut in_memory = 0;
         for (count, entry) in archive.entries().map_err(broken)?.enumerate() {
-            if count >= ENTRY_LIMIT {
-                return Err(Error::invalid(format!("the archive has more than {ENTRY_LIMIT} entries")));
-            }
-            let mut entry = entry.map_err(|e| match count {
-                0 => Error::invalid(format!("this is no tar archive: {}", e.to_string().replace('\0', ""))),
-                _ => broken(e),
-            })?;
+            let mut entry = files.checked(count, entry)?;
             let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
-            match entry.header().entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous => {
-                    let size = entry.size();
-                    let small = size <= SMALL && in_memory + size <= SMALL_TOTAL;
-                    in_memory += if small { size } else { 0 };
-                    let held =
-                        files.take(&mut entry, size, small).map_err(|e| e.within(&path, store.root()))?;
-                    files.held.get_mut().insert(path, held);
-                }
-                tar::EntryType::Symlink | tar::EntryType::Link => {
-                    if let Some(target) = entry.link_name_bytes() {
-                        let target = String::from_utf8_lossy(&target).into_owned();
-                        let hard = entry.header().entry_type() == tar::EntryType::Link;
-                        let target = if hard { clean(&target) } else { beside(&path, &target) };
-                        files.links.insert(path, target);
-                    }
-                }
-                _ => {}
+            if !is_file(&entry) {
+                files.add_link(path, &entry);
+                continue;
             }
+            let size = entry.size();
+            let small = size <= SMALL && in_memory + size <= SMALL_TOTAL;
+            in_memory += if small { size } else { 0 };
+            let held = files.take(&mut entry, size, small).map_err(|e| e.within(&path, store.root()))?;
+            files.held().insert(path, held);
         }
         // What follows counts for nothing; but a checksum at the end of a compressed stream is of all of it.
         io::copy(&mut source.take(TRAILER), &mut io::sink()).map_err(broken)?;
@@ -129,7 +209,7 @@ impl<'a> Files<'a> {
 
     /// Whether there is a file (or a link) at that path.
     pub fn has(&self, path: &str) -> bool {
-        self.held.borrow().contains_key(path) || self.links.contains_key(path)
+        self.held().contains_key(path) || self.links.contains_key(path)
     }
 
     /// The file at `path` as a blob of the store: its digest and size.
@@ -137,6 +217,13 @@ impl<'a> Files<'a> {
         match self.find(path)? {
             Held::Blob { digest, size } => Ok((digest, size)),
             Held::Memory(bytes) => Ok((self.store.put_blob(&bytes)?, bytes.len() as u64)),
+            Held::Section(mut section) => {
+                let size = section.size;
+                match self.take(&mut section, size, false).map_err(|e| e.within(path, self.store.root()))? {
+                    Held::Blob { digest, size } => Ok((digest, size)),
+                    _ => Err(Error::internal(format!("{path} was not taken as a blob"))),
+                }
+            }
         }
     }
 
@@ -145,6 +232,16 @@ impl<'a> Files<'a> {
         match self.find(path)? {
             Held::Blob { digest, .. } => Ok(self.store.read_blob(&digest, DOCUMENT_LIMIT)?),
             Held::Memory(bytes) => Ok(bytes.to_vec()),
+            Held::Section(section) if section.size > DOCUMENT_LIMIT => Err(Error::invalid(format!(
+                "{path} has {} bytes, more than the {DOCUMENT_LIMIT} of any document",
+                section.size
+            ))),
+            Held::Section(mut section) => {
+                let mut bytes = Vec::new();
+                let read = section.read_to_end(&mut bytes);
+                read.map_err(|e| Error::invalid(format!("{path} cannot be read: {e}")))?;
+                Ok(bytes)
+            }
         }
     }
 
@@ -158,20 +255,30 @@ impl<'a> Files<'a> {
         Ok(bytes)
     }
 
-    /// The layer that `descriptor` describes, as a blob.
-    pub fn layer(&self, descriptor: &Descriptor) -> Result<LayerBlob> {
-        let (digest, size) = self.blob(&path_of(&descriptor.digest)?)?;
-        if digest != descriptor.digest || size != descriptor.size {
-            return Err(other(descriptor, &digest, size));
+    /// The layer in the file at `path`, whose DiffID is known, described without reading it: `None` where it would have
+    /// to be read to know its digest, because it is compressed.
+    pub fn plain_layer(&self, path: &str, diff_id: &DiffId) -> Result<Option<Descriptor>> {
+        use snapshot::compress::Compression;
+        let Held::Section(mut section) = self.find(path)? else { return Ok(None) };
+        let size = section.size;
+        let mut start = [0; Compression::MAGIC_LEN];
+        let failed = |e: io::Error| Error::invalid(format!("{path} cannot be read: {e}"));
+        if size < start.len() as u64 || section.read(&mut start).map_err(failed)? < start.len() {
+            return Ok(None);
         }
-        Ok(LayerBlob { digest, size, media_type: descriptor.media_type.clone() })
+        if Compression::detect(&start) != Compression::None {
+            return Ok(None);
+        }
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.insert(diff_id.0.clone(), path.to_owned());
+        Ok(Some(Descriptor::new(media_type::DOCKER_LAYER, diff_id.0.clone(), size)))
     }
 
     /// The file at `path`, through the links that old Docker archives have.
     fn find(&self, path: &str) -> Result<Held> {
         let mut at = clean(path);
         for _ in 0..LINKS {
-            if let Some(held) = self.held.borrow().get(&at) {
+            if let Some(held) = self.held().get(&at) {
                 return Ok(held.clone());
             }
             match self.links.get(&at) {
@@ -182,7 +289,7 @@ impl<'a> Files<'a> {
         if let Some(directory) = &self.directory
             && let Some(held) = self.fetch(directory, &at)?
         {
-            self.held.borrow_mut().insert(at, held.clone());
+            self.held().insert(at, held.clone());
             return Ok(held);
         }
         let place = if self.directory.is_some() { "layout" } else { "archive" };
@@ -203,12 +310,46 @@ impl<'a> Files<'a> {
             Err(error) => return Err(failed(&error)),
         };
         let file = File::open(&path).map_err(|e| failed(&e))?;
-        let size = meta.len();
-        let shown = path.display().to_string();
-        self.take(&mut file.take(size), size, size <= SMALL)
-            .map(Some)
-            .map_err(|e| e.within(&shown, self.store.root()))
+        Ok(Some(Held::Section(Section { file: Arc::new(file), start: 0, size: meta.len() })))
     }
+}
+
+impl Blobs for Files<'_> {
+    fn open(&self, blob: &Descriptor, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&blob.digest).cloned();
+        let path = match place {
+            Some(path) => path,
+            None => path_of(&blob.digest).map_err(io::Error::other)?,
+        };
+        Ok(match self.find(&path).map_err(io::Error::other)? {
+            Held::Section(section) => {
+                let skipped = offset.min(section.size);
+                let (start, size) = (section.start + skipped, section.size - skipped);
+                Box::new(Section { start, size, ..section })
+            }
+            Held::Memory(bytes) => {
+                let mut bytes = io::Cursor::new(bytes);
+                bytes.set_position(offset);
+                Box::new(bytes)
+            }
+            Held::Blob { digest, .. } => {
+                let mut file = self.store.open_blob(&digest).map_err(io::Error::other)?;
+                file.seek(io::SeekFrom::Start(offset))?;
+                Box::new(file)
+            }
+        })
+    }
+
+    fn place(&self) -> (String, &'static str) {
+        match &self.directory {
+            Some(directory) => (format!("the layout {}", directory.display()), "it is damaged"),
+            None => ("the archive".to_owned(), "it is damaged"),
+        }
+    }
+}
+
+fn is_file(entry: &tar::Entry<'_, impl Read>) -> bool {
+    matches!(entry.header().entry_type(), tar::EntryType::Regular | tar::EntryType::Continuous)
 }
 
 /// Where a layout has the blob of that digest.

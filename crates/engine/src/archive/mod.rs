@@ -7,6 +7,7 @@ mod files;
 mod read;
 mod write;
 
+pub use read::Source;
 pub(crate) use read::{check_config, read, read_layout, record};
 pub use write::Format;
 pub(crate) use write::{Item, write};

@@ -3,7 +3,9 @@
 //! The documents decide which files are layers; their bytes are compared with the digests that name them, and what
 //! they unpack to with the config's DiffIDs, before anything gets a name.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use oci::{
@@ -11,10 +13,15 @@ use oci::{
     media_type,
 };
 use serde::Deserialize;
-use store::{ImageMeta, LayerBlob, Store};
+use snapshot::compress::Compression;
+use store::{ImageMeta, Store};
 
 use super::files::Files;
-use crate::{Error, Result};
+use crate::layers::Fetch;
+use crate::{Error, Result, Silent};
+
+/// Layers taken from an archive at once: what is limited is the unpacking.
+const JOBS: usize = 2;
 
 /// An image that was read, and the names that the archive gives it.
 pub(crate) struct Loaded {
@@ -33,10 +40,36 @@ struct DockerManifest {
     layers: Option<Vec<String>>,
 }
 
+/// Where an archive is read from.
+pub enum Source {
+    /// A file: what is needed of it is read where it is, if it is a regular one and not compressed.
+    File(File),
+    /// A stream, read from its start to its end.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl Source {
+    fn files<'a>(self, store: &'a Store) -> Result<Files<'a>> {
+        let failed = |e: io::Error| Error::io("read the archive", &e);
+        let mut file = match self {
+            Source::Stream(stream) => return Files::of_archive(store, stream),
+            Source::File(file) => file,
+        };
+        // Somebody may have read a part of it already, and then means the rest.
+        let regular =
+            file.metadata().map_err(failed)?.is_file() && file.stream_position().is_ok_and(|at| at == 0);
+        let mut start = [0; Compression::MAGIC_LEN];
+        let plain = regular
+            && file.read_at(&mut start, 0).map_err(failed)? == start.len()
+            && Compression::detect(&start) == Compression::None;
+        if plain { Files::of_file(store, file) } else { Files::of_archive(store, file) }
+    }
+}
+
 /// Puts the images of the archive `source` (plain or compressed) into the store. References are
 /// left to the caller.
-pub(crate) fn read(store: &Store, source: impl Read + Send, platform: &Platform) -> Result<Vec<Loaded>> {
-    let files = Files::of_archive(store, source)?;
+pub(crate) fn read(store: &Store, source: Source, platform: &Platform) -> Result<Vec<Loaded>> {
+    let files = source.files(store)?;
     if files.has("index.json") {
         let index = index(&files)?;
         let mut loaded = layout(&files, index.manifests, platform, None)?;
@@ -147,12 +180,21 @@ fn docker(files: &Files<'_>) -> Result<Vec<Loaded>> {
                 item.config
             )));
         }
-        let mut blobs = Vec::new();
-        for path in item.layers.unwrap_or_default() {
-            let (digest, size) = files.blob(&path)?;
-            blobs.push(LayerBlob { media_type: sniff(files.store(), &digest)?.to_owned(), digest, size });
+        let config: Document<ImageConfig> =
+            Document::parse("image config", config).map_err(|e| Error::invalid(e.to_string()))?;
+        let paths = item.layers.unwrap_or_default();
+        check_config(&config, paths.len())?;
+        let mut layers = Vec::new();
+        for (path, diff_id) in paths.iter().zip(&config.value.rootfs.diff_ids) {
+            layers.push(match files.plain_layer(path, diff_id)? {
+                Some(described) => described,
+                None => {
+                    let (digest, size) = files.blob(path)?;
+                    Descriptor::new(sniff(files.store(), &digest)?, digest, size)
+                }
+            });
         }
-        let image = put(files.store(), config, &blobs, ImageMeta::default())?;
+        let image = put(files, &config, &layers, ImageMeta::default())?;
         loaded.push(Loaded { image, references });
     }
     Ok(loaded)
@@ -185,8 +227,10 @@ fn layout(
         if !media_type::is_config(&manifest.config.media_type) {
             continue; // An artifact or an attestation, no image.
         }
-        let config = files.described(&manifest.config)?;
-        let blobs = manifest.layers.iter().map(|layer| files.layer(layer)).collect::<Result<Vec<_>>>()?;
+        let config: Document<ImageConfig> =
+            Document::parse("image config", files.described(&manifest.config)?)
+                .map_err(|e| Error::invalid(e.to_string()))?;
+        check_config(&config, manifest.layers.len())?;
         // Kept with the image, so that it can leave as it came.
         files.store().put_blob(&bytes)?;
         let meta = ImageMeta {
@@ -195,7 +239,7 @@ fn layout(
             base: None,
             annotations: manifest.annotations.clone(),
         };
-        let image = put(files.store(), config, &blobs, meta)?;
+        let image = put(files, &config, &manifest.layers, meta)?;
         loaded.push(Loaded { image, references });
     }
     Ok(loaded)
@@ -248,7 +292,6 @@ fn name_of(entry: &Descriptor, repository: Option<&str>) -> Option<Reference> {
 }
 
 fn sniff(store: &Store, digest: &Digest) -> Result<&'static str> {
-    use snapshot::compress::Compression;
     let mut head = Vec::new();
     let file = store.open_blob(digest)?;
     file.take(Compression::MAGIC_LEN as u64)
@@ -262,13 +305,18 @@ fn sniff(store: &Store, digest: &Digest) -> Result<&'static str> {
     }
 }
 
-/// Unpacks the layers, which verifies them, and records the image.
-fn put(store: &Store, config: Vec<u8>, blobs: &[LayerBlob], meta: ImageMeta) -> Result<ImageId> {
-    let document: Document<ImageConfig> =
-        Document::parse("image config", config).map_err(|e| Error::invalid(e.to_string()))?;
-    check_config(&document, blobs.len())?;
-    solver::unpack_blobs(store, &document.value.rootfs.diff_ids, blobs)?;
-    record(store, &document, meta)
+/// Takes and unpacks the layers, which verifies them, and records the image.
+fn put(
+    files: &Files<'_>,
+    config: &Document<ImageConfig>,
+    layers: &[Descriptor],
+    meta: ImageMeta,
+) -> Result<ImageId> {
+    let store = files.store();
+    let fetch =
+        Fetch { store, blobs: files, events: &Silent, jobs: JOBS, keeps_parts: false, interrupted: None };
+    fetch.run(layers, &config.value.rootfs.diff_ids)?;
+    record(store, config, meta)
 }
 
 /// Refuses an image that cannot run here, or whose config names other layers than its manifest, which has that many.

@@ -1,24 +1,21 @@
 //! `pull`: images from a registry or from an OCI layout on disk.
 //!
-//! `resolve` finds out what is to come, `layers` has it come. What has come stays as it came: the blobs beside the
+//! `resolve` finds out what is to come, [`crate::layers`] has it come. What has come stays as it came: the blobs beside the
 //! snapshots, so that the image can leave again under the same digests.
 
-mod download;
-mod feed;
-mod layers;
-mod progress;
 mod resolve;
 mod source;
 
+use std::io::{self, Read};
 use std::path::Path;
 
-use oci::{Digest, ImageConfig, ImageId, Platform, Reference};
-use registry::Client;
+use oci::{Descriptor, Digest, ImageConfig, ImageId, Platform, Reference};
+use registry::{Client, Repository};
 use store::{ImageMeta, PruneOptions};
 
 use crate::archive;
+use crate::layers::{Blobs, Fetch};
 use crate::{Engine, Error, Event, Events, Kind, Result};
-use layers::Fetch;
 use resolve::Resolved;
 pub use source::{PullRequest, PullSource, Pulled};
 
@@ -123,7 +120,7 @@ fn tag_and_all() -> Error {
 fn image(
     engine: &Engine,
     reference: &Reference,
-    repository: &registry::Repository,
+    repository: &Repository,
     request: &PullRequest,
     events: &dyn Events,
 ) -> Result<Pulled> {
@@ -150,8 +147,15 @@ fn image(
         archive::check_config(&config, manifest.value.layers.len())?;
         warn_of_platform(&config.value, reference, &request.platform, events);
         let jobs = request.jobs.unwrap_or(PullRequest::JOBS);
-        let fetch = Fetch { store, repository, events, jobs, interrupted: request.interrupted };
-        fetch.run(&manifest.value, &config.value.rootfs.diff_ids)?;
+        let fetch = Fetch {
+            store,
+            blobs: &Remote(repository),
+            events,
+            jobs,
+            keeps_parts: true,
+            interrupted: request.interrupted,
+        };
+        fetch.run(&manifest.value.layers, &config.value.rootfs.diff_ids)?;
     }
     let meta = ImageMeta {
         manifest: Some(manifest.digest.clone()),
@@ -165,6 +169,20 @@ fn image(
     }
     store.add_repo_digest(&reference.name(), &whole, &id)?;
     Ok(pulled)
+}
+
+/// The blobs of a repository.
+struct Remote<'a>(&'a Repository);
+
+impl Blobs for Remote<'_> {
+    fn open(&self, blob: &Descriptor, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.0.blob(blob, offset).map_err(io::Error::other)?))
+    }
+
+    fn place(&self) -> (String, &'static str) {
+        let place = format!("{}/{}", self.0.registry(), self.0.name());
+        (place, "the registry, or the way to it, is damaged")
+    }
 }
 
 /// Whether the repository is known to have the image by that digest.

@@ -1,11 +1,12 @@
 //! `load`: images from an archive.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use engine::load::load;
+use engine::load::{Source, load};
 
 use crate::cli::{CliError, Global, Outcome, output};
 
@@ -23,8 +24,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    let source: Box<dyn Read + Send> = match &args.input {
-        Some(path) => Box::new(
+    let source = match &args.input {
+        Some(path) => Source::File(
             File::open(path).map_err(|e| CliError::new(format!("cannot open {}: {e}", path.display())))?,
         ),
         None if io::stdin().is_terminal() => {
@@ -32,7 +33,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
                 "requested load from stdin, but stdin is empty: redirect an archive or use -i",
             ));
         }
-        None => Box::new(io::stdin()),
+        // It may be a file as well.
+        None => match io::stdin().as_fd().try_clone_to_owned() {
+            Ok(stdin) => Source::File(stdin.into()),
+            Err(_) => Source::Stream(Box::new(io::stdin())),
+        },
     };
     let engine = global.engine_in_namespace()?;
     for loaded in load(&engine, source)? {

@@ -135,7 +135,7 @@ fn a_registry_that_lies() {
     attempt(&|_, pages| pages.get_mut(manifest).unwrap().body = vec![b' '; 5 << 20]);
     let old = attempt(&|_, pages| {
         let page = pages.get_mut(manifest).unwrap();
-        page.kind = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+        page.kind = "application/vnd.docker.distribution.manifest.v1+prettyjws".to_owned();
         page.body = b"{\"schemaVersion\":1}".to_vec();
     });
     assert!(old.contains("not supported"), "{old}");

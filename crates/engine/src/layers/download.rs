@@ -1,13 +1,13 @@
-//! One blob from the registry into the store: hashed as it comes, kept where it breaks off, handed to whoever reads it
+//! One blob from where it is into the store: hashed as it comes, kept where it breaks off, handed to whoever reads it
 //! meanwhile.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use oci::Descriptor;
-use registry::Repository;
 use store::{PartialBlob, Store};
 
+use super::Blobs;
 use super::feed::Feed;
 use super::progress::Bar;
 use crate::{Error, Kind, Result};
@@ -21,10 +21,12 @@ const LOOK: Duration = Duration::from_millis(30);
 /// What one download needs to know.
 pub(super) struct Download<'a> {
     pub store: &'a Store,
-    pub repository: &'a Repository,
+    pub blobs: &'a dyn Blobs,
     pub blob: &'a Descriptor,
     pub feed: &'a Feed,
     pub bar: &'a Bar<'a>,
+    /// Whether what came of it is kept where it breaks off.
+    pub keeps_parts: bool,
     /// Whether nobody wants it any more.
     pub stopped: &'a (dyn Fn() -> bool + Sync),
 }
@@ -55,7 +57,7 @@ impl Download<'_> {
         loop {
             self.feed.begin(part.file()?);
             if let Err(error) = self.fill(&mut part) {
-                if matches!(error, Broken::Wrong(_)) {
+                if matches!(error, Broken::Wrong(_)) || !self.keeps_parts {
                     part.discard();
                 }
                 return Err(error.into());
@@ -127,7 +129,7 @@ impl Download<'_> {
             return Ok(());
         }
         self.bar.say("Downloading", part.len());
-        let mut body = self.repository.blob(self.blob, part.len()).map_err(|e| self.broken(e))?;
+        let mut body = self.blobs.open(self.blob, part.len()).map_err(|e| self.cut(e))?;
         loop {
             self.check_stopped()?;
             let read = match body.read(&mut buffer) {
@@ -155,34 +157,32 @@ impl Download<'_> {
         if (self.stopped)() { Err(Broken::Other(stopped())) } else { Ok(()) }
     }
 
+    /// What ended the reading.
     fn cut(&self, error: io::Error) -> Broken {
         let reason = error.to_string();
-        match error.into_inner().and_then(|inner| inner.downcast::<registry::Error>().ok()) {
-            Some(error) => self.broken(*error),
-            None => Broken::Other(Error::new(
-                Kind::Unavailable,
-                format!("blob {} from {}: {reason}", self.blob.digest, self.repository.registry()),
-            )),
+        let unnamed = |reason: String| {
+            let place = self.blobs.place().0;
+            let message = format!("blob {} from {place}: {reason}", self.blob.digest);
+            Broken::Other(Error::new(Kind::Unavailable, message))
+        };
+        match error.into_inner().map(<dyn std::error::Error + Send + Sync>::downcast::<registry::Error>) {
+            Some(Ok(error)) => {
+                let wrong = matches!(*error, registry::Error::Digest { .. } | registry::Error::Size { .. });
+                let error = Error::from(*error);
+                if wrong { Broken::Wrong(error) } else { Broken::Other(error) }
+            }
+            Some(Err(other)) => match other.downcast::<Error>() {
+                Ok(error) => Broken::Other(*error),
+                Err(_) => unnamed(reason),
+            },
+            None => unnamed(reason),
         }
-    }
-
-    fn broken(&self, error: registry::Error) -> Broken {
-        let wrong = matches!(error, registry::Error::Digest { .. } | registry::Error::Size { .. });
-        let error = Error::from(error);
-        if wrong { Broken::Wrong(error) } else { Broken::Other(error) }
     }
 
     fn wrong(&self, how: &str) -> Error {
         let Descriptor { digest, size, .. } = self.blob;
-        Error::new(
-            Kind::Unavailable,
-            format!(
-                "blob {digest} of {size} bytes came {how} from {}/{}: the registry or the way to it is damaged",
-                self.repository.registry(),
-                self.repository.name()
-            ),
-        )
-        .hint("nothing of it was kept: pull again, or from another registry")
+        let (place, meaning) = self.blobs.place();
+        Error::invalid(format!("blob {digest} of {size} bytes came {how} from {place}: {meaning}"))
     }
 }
 
@@ -203,5 +203,5 @@ impl From<Broken> for Error {
 }
 
 fn stopped() -> Error {
-    Error::new(Kind::Unavailable, "the pull was interrupted")
+    Error::new(Kind::Unavailable, "it was interrupted")
 }

@@ -1,31 +1,46 @@
-//! The layers of one image: which of them have to come, and their coming and unpacking at once.
+//! The layers of one image from a registry, an archive or a layout: which of them have to come, and their coming and unpacking at once.
 //!
 //! Some threads fetch blobs, from the bottom layer up, as fast as they come; others unpack what comes ([`solver`]'s
 //! side), each wherever its bytes are in the meantime. What fails first stops the rest; what has come by then stays
 //! for the next pull, unless it was wrong.
 
+mod download;
+mod feed;
+mod progress;
+
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use oci::{Descriptor, DiffId, Digest, Manifest};
-use registry::Repository;
+use oci::{Descriptor, DiffId, Digest};
 use solver::{Failure, LayerBytes, Verified};
 use store::{LayerBlob, Store};
 
-use super::download::Download;
-use super::feed::{Ended, Feed};
-use super::progress::Bar;
 use crate::{Error, Events, Kind, Result};
+use download::Download;
+use feed::{Ended, Feed};
+use progress::Bar;
+
+/// Where blobs come from.
+pub(crate) trait Blobs: Sync {
+    /// The blob's bytes from `offset` on. What goes wrong with reading them is told by an [`Error`] within the
+    /// `io::Error`, or by the `io::Error` alone.
+    fn open(&self, blob: &Descriptor, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// What is named as where a blob came from that was not what it should be, and what that means.
+    fn place(&self) -> (String, &'static str);
+}
 
 /// How the layers of an image come.
-pub(super) struct Fetch<'a> {
+pub(crate) struct Fetch<'a> {
     pub store: &'a Store,
-    pub repository: &'a Repository,
+    pub blobs: &'a dyn Blobs,
     pub events: &'a dyn Events,
     /// Blobs fetched at once.
     pub jobs: usize,
+    /// Whether what came of a blob is worth keeping for the next time, if it breaks off.
+    pub keeps_parts: bool,
     pub interrupted: Option<&'static AtomicBool>,
 }
 
@@ -54,9 +69,10 @@ struct Pipeline<'a> {
 }
 
 impl Fetch<'_> {
-    /// Makes sure that all layers are unpacked. `layers` are the config's, as many as the manifest's.
-    pub fn run(&self, manifest: &Manifest, layers: &[DiffId]) -> Result<()> {
-        let pipeline = self.plan(manifest, layers)?;
+    /// Makes sure that all layers are unpacked. `layers` are the config's, bottom layer first, `blobs` what the manifest
+    /// has for them.
+    pub fn run(&self, blobs: &[Descriptor], layers: &[DiffId]) -> Result<()> {
+        let pipeline = self.plan(blobs, layers)?;
         self.check_space(&pipeline)?;
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.clamp(1, pipeline.wanted.len().max(1)) {
@@ -72,7 +88,7 @@ impl Fetch<'_> {
         pipeline.take_failure().map_or(Ok(()), Err)
     }
 
-    fn plan<'a>(&'a self, manifest: &Manifest, layers: &[DiffId]) -> Result<Pipeline<'a>> {
+    fn plan<'a>(&'a self, blobs: &[Descriptor], layers: &[DiffId]) -> Result<Pipeline<'a>> {
         let missing = solver::missing(self.store, layers)?;
         let mut plan = Pipeline {
             fetch: self,
@@ -84,7 +100,7 @@ impl Fetch<'_> {
             failure: Mutex::new(None),
         };
         let mut known: HashMap<Digest, usize> = HashMap::new();
-        for (at, (named, diff_id)) in manifest.layers.iter().zip(layers).enumerate() {
+        for (at, (named, diff_id)) in blobs.iter().zip(layers).enumerate() {
             let bar = Bar::new(self.events, named);
             if !missing.contains(&at) {
                 bar.say("Already exists", named.size);
@@ -166,10 +182,11 @@ impl Pipeline<'_> {
             let stopped = || self.is_stopped();
             let download = Download {
                 store: self.fetch.store,
-                repository: self.fetch.repository,
+                blobs: self.fetch.blobs,
                 blob: &layer.blob,
                 feed: &self.feeds[feed].0,
                 bar: &layer.bar,
+                keeps_parts: self.fetch.keeps_parts,
                 stopped: &stopped,
             };
             if let Err(error) = download.run() {
