@@ -52,7 +52,7 @@ pub fn build(
         events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
     }
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
-    let mut bases = Bases::new(engine, request, &steps, events);
+    let mut bases = Bases::new(engine, request, &steps, events, interrupted);
     let lowered = lower(&parsed.dockerfile, &options(request, &inputs, platform), &mut bases)
         .map_err(|all| syntax(&inputs, "failed to plan the build", &all))?;
     for warning in &lowered.warnings {

@@ -1,6 +1,7 @@
 //! What the front end asks: which image is this name?
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 
 use dockerfile::lower::{ConfigResolver, ResolvedImage};
 use oci::{Digest, ImageId, Platform, Reference};
@@ -17,6 +18,7 @@ pub(crate) struct Bases<'a> {
     request: &'a BuildRequest,
     steps: &'a Steps<'a>,
     events: &'a dyn Events,
+    interrupted: &'a AtomicBool,
     /// What advice was given on.
     noted: BTreeSet<String>,
 }
@@ -55,8 +57,9 @@ impl<'a> Bases<'a> {
         request: &'a BuildRequest,
         steps: &'a Steps<'a>,
         events: &'a dyn Events,
+        interrupted: &'a AtomicBool,
     ) -> Bases<'a> {
-        Bases { engine, request, steps, events, noted: BTreeSet::new() }
+        Bases { engine, request, steps, events, interrupted, noted: BTreeSet::new() }
     }
 
     /// Says once of each base that came from a registry under a name without a digest what its digest is.
@@ -107,7 +110,9 @@ impl<'a> Bases<'a> {
 
     fn fetch(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let name = format!("[internal] load metadata for {reference}");
-        let request = PullRequest::new(PullSource::Registry(reference.clone()), platform.clone());
+        let source = PullSource::Registry(reference.clone());
+        let request =
+            PullRequest { interrupted: Some(self.interrupted), ..PullRequest::new(source, platform.clone()) };
         let pulled = internal(self.steps, &name, |_| {
             pull(self.engine, &request, &self.request.registry, self.events)
         })?;

@@ -41,7 +41,7 @@ pub(crate) struct Fetch<'a> {
     pub jobs: usize,
     /// Whether what came of a blob is worth keeping for the next time, if it breaks off.
     pub keeps_parts: bool,
-    pub interrupted: Option<&'static AtomicBool>,
+    pub interrupted: Option<&'a AtomicBool>,
 }
 
 /// One layer that is not unpacked yet.
@@ -257,6 +257,10 @@ impl LayerBytes for Pipeline<'_> {
         if let Some(layer) = &self.layers[at] {
             layer.bar.say("Pull complete", layer.blob.size);
         }
+    }
+
+    fn failed(&self) {
+        self.end();
     }
 
     fn stopped(&self) -> bool {

@@ -28,7 +28,7 @@ const MOST_TAGS: usize = 10_000;
 /// The first failure, which names the registry and what it was about. Images pulled before it stay.
 pub fn pull(
     engine: &Engine,
-    request: &PullRequest,
+    request: &PullRequest<'_>,
     client: &Client,
     events: &dyn Events,
 ) -> Result<Vec<Pulled>> {
@@ -71,7 +71,7 @@ fn layout(engine: &Engine, path: &Path, tag: Option<&str>, platform: &Platform) 
 fn from_registry(
     engine: &Engine,
     reference: &Reference,
-    request: &PullRequest,
+    request: &PullRequest<'_>,
     client: &Client,
     events: &dyn Events,
 ) -> Result<Vec<Pulled>> {
@@ -121,7 +121,7 @@ fn image(
     engine: &Engine,
     reference: &Reference,
     repository: &Repository,
-    request: &PullRequest,
+    request: &PullRequest<'_>,
     events: &dyn Events,
 ) -> Result<Pulled> {
     let store = &engine.store;

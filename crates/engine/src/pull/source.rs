@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// What to pull.
 #[derive(Debug, Clone)]
-pub struct PullRequest {
+pub struct PullRequest<'a> {
     /// From where.
     pub source: PullSource,
     /// What the image is to run on, where there are several.
@@ -19,15 +19,15 @@ pub struct PullRequest {
     /// Blobs fetched at once; `None`: [`PullRequest::JOBS`].
     pub jobs: Option<usize>,
     /// Set when it is to end early: what came by then is kept for the next pull.
-    pub interrupted: Option<&'static AtomicBool>,
+    pub interrupted: Option<&'a AtomicBool>,
 }
 
-impl PullRequest {
+impl PullRequest<'_> {
     /// Blobs fetched at once, unless said otherwise: Docker's number.
     pub const JOBS: usize = 3;
 
     /// The image of that source and platform.
-    pub fn new(source: PullSource, platform: Platform) -> PullRequest {
+    pub fn new(source: PullSource, platform: Platform) -> Self {
         PullRequest { source, platform, all_tags: false, jobs: None, interrupted: None }
     }
 }

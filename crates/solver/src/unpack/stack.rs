@@ -37,6 +37,9 @@ pub trait LayerBytes: Sync {
         let _ = at;
     }
 
+    /// A layer failed, and so the stack: whoever waits for bytes is to be woken.
+    fn failed(&self) {}
+
     /// Whether nobody wants the stack any more.
     fn stopped(&self) -> bool {
         false
@@ -73,7 +76,14 @@ pub fn unpack_stack(
                 break;
             }
             let layer = Layer { store, layers, at, bytes, schedule: &schedule };
-            scope.spawn(move || layer.schedule.end(layer.make()));
+            scope.spawn(move || {
+                let made = layer.make();
+                let failed = made.is_err();
+                layer.schedule.end(made);
+                if failed {
+                    layer.bytes.failed();
+                }
+            });
         }
     });
     let was_stopped = bytes.stopped();

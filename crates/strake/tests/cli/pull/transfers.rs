@@ -224,3 +224,53 @@ fn all_tags() {
     let refused = store.fails(1, &["pull", "-a", &registry.name(":1")]);
     assert!(refused.contains("tag can't be used with --all-tags/-a"), "{refused}");
 }
+
+#[test]
+fn killed_at_any_moment_it_leaves_a_sound_store() {
+    let store = TestStore::new();
+    let registry = Registry::new();
+    let layers: Vec<Vec<u8>> = (20..26).map(big).collect();
+    let all: Vec<&[u8]> = layers.iter().map(Vec::as_slice).collect();
+    registry.tag("latest", &registry.image_of_layers(&all));
+    let name = registry.name("");
+    let mut dice = noise(std::process::id(), 8).into_iter();
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::INT].iter().cycle().take(8) {
+        let mut command = store.command();
+        let mut child =
+            command.args(["pull", "-q", &name]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(dice.next().unwrap())));
+        let id = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process(id, *signal);
+        child.wait().unwrap();
+        store.ok(&["system", "check"]);
+    }
+    store.ok(&["pull", "-q", &name]);
+    for seed in 20..26 {
+        assert_eq!(exported(&store, &name, &format!("f{seed}")), noise(seed, 3 << 20));
+    }
+    assert_eq!(parts(&store), []);
+    store.ok(&["system", "check"]);
+}
+
+#[test]
+fn the_base_of_a_build_is_pulled_and_noted() {
+    let store = TestStore::new();
+    let registry = Registry::new();
+    let image = registry.image_of_layers(&[&Tar::new().file("base", "1").finish()]);
+    registry.tag("latest", &image);
+    let (name, digest) = (registry.name(""), image["digest"].as_str().unwrap().to_owned());
+    std::fs::write(
+        store.dir().join("Dockerfile"),
+        format!("FROM {name} AS a\nFROM {name}\nCOPY --from=a base /x\n"),
+    )
+    .unwrap();
+    let built = store.run(&["build", "-t", "t", "."]);
+    assert_eq!(built.code, 0, "{built:?}");
+    let note =
+        format!("note: {name}:latest may name another image tomorrow; FROM {name}:latest@{digest} keeps");
+    assert_eq!(built.stderr.matches(&note).count(), 1, "{}", built.stderr);
+    std::fs::write(store.dir().join("Dockerfile"), format!("FROM {name}:latest@{digest}\n")).unwrap();
+    let built = store.run(&["build", "-t", "t", "."]);
+    assert!(built.code == 0 && !built.stderr.contains("note:"), "{built:?}");
+    assert_eq!(exported(&store, "t", "base"), b"1");
+}
