@@ -93,8 +93,8 @@ fn wrong_bytes_are_named_and_thrown_away() {
     registry.spoil(&other, |page| page.body.truncate(1000));
     names(&refused(&store, &registry, &right), &other);
     good();
-    registry.spoil(&layer, |page| page.body.extend_from_slice(b"more"));
-    names(&refused(&store, &registry, &right), &layer);
+    registry.spoil(&other, |page| page.body.extend_from_slice(b"more"));
+    names(&refused(&store, &registry, &right), &other);
     good();
 
     // The blob is right, and not the layer that the config names.

@@ -81,7 +81,8 @@ impl Registry {
         let (Some(method), Some(path)) = (first.split(' ').next(), first.split(' ').nth(1)) else { return };
         let range = if from > 0 { format!(" {from}-") } else { String::new() };
         self.asked.lock().unwrap().push(format!("{method} {path}{range}"));
-        let page = self.pages.lock().unwrap().get(path).cloned();
+        let plain = path.split('?').next().unwrap_or(path);
+        let page = self.pages.lock().unwrap().get(plain).cloned();
         // Who asked may have gone.
         let _ = match page {
             Some(page) => self.send(&stream, &page, from, method == "HEAD"),
