@@ -105,9 +105,8 @@ impl<'a> Place<'a> {
         repository: &'a str,
         endpoint: &'a Endpoint,
     ) -> Place<'a> {
-        // A mirror has accounts of its own.
-        let account = if endpoint.mirror.is_some() { &endpoint.host } else { registry };
-        let site = shared.sites.get(account, &endpoint.host);
+        // Mirrors, and locations elsewhere, have accounts of their own.
+        let site = shared.sites.get(&endpoint.registry, &endpoint.host);
         Place { shared, registry, repository, endpoint, site }
     }
 
@@ -219,7 +218,7 @@ impl<'a> Place<'a> {
             url,
             tls: &self.endpoint.tls,
         };
-        let account = if self.endpoint.mirror.is_some() { &self.endpoint.host } else { self.registry };
+        let account = &self.endpoint.registry;
         self.site.identity.authorization(account, scopes, &*self.shared.options.credentials, &server)
     }
 

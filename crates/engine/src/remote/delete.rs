@@ -27,7 +27,7 @@ pub enum Deleted {
 /// nothing.
 pub fn delete(client: &Client, text: &str, force: bool) -> Result<Vec<Deleted>> {
     let reference = reference(text)?.with_default_tag();
-    let repository = client.repository(&reference);
+    let repository = client.repository(&reference).without_mirrors();
     let familiar = reference.familiar_name();
     let missing = || Error::not_found(format!("No such image at its registry: {}", reference.familiar()));
     if let Some(digest) = &reference.digest {

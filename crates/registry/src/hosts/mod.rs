@@ -43,6 +43,8 @@ pub struct Hosts {
 /// One place that serves a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The registry's name, as references have it: what accounts and certificates go by.
+    pub registry: String,
     /// Host and, where it is not the scheme's own, port.
     pub host: String,
     /// The repository's name there; empty where the question was for a registry alone.
@@ -98,8 +100,8 @@ pub enum Mirror {
 }
 
 impl Hosts {
-    /// The places that serve `repository` of `registry`, in the order to be tried: mirrors first, the
-    /// registry's own host last. At least one.
+    /// The places to read `repository` of `registry` from, in the order to be tried: mirrors first, the registry's own
+    /// location last. At least one.
     ///
     /// # Errors
     /// [`Error::Blocked`]; [`Error::Local`] for a directory of certificates that is not whole.
@@ -123,6 +125,21 @@ impl Hosts {
         let (at, path) = rule.relocated(&name, covered).map_err(wrong)?;
         endpoints.push(self.endpoint(&at, path, rule.insecure, None)?);
         Ok(endpoints)
+    }
+
+    /// The place to write `repository` of `registry` to: what its name says, as podman has it, wherever it is read from.
+    ///
+    /// # Errors
+    /// As [`Hosts::endpoints`].
+    pub fn destination(&self, registry: &str, repository: &str) -> Result<Endpoint, Error> {
+        let name = format!("{registry}/{repository}");
+        let rule = self.registries.find(&name).map(|(rule, _)| rule);
+        match rule {
+            Some(rule) if rule.blocked => Err(Error::Blocked { registry: name, by: BY.to_owned() }),
+            rule => {
+                self.endpoint(registry, repository.to_owned(), rule.is_some_and(|rule| rule.insecure), None)
+            }
+        }
     }
 
     /// The registry's own host, for what is asked of no repository: accounts, catalogs, search.
@@ -154,6 +171,7 @@ impl Hosts {
         let mut tls = Tls { unverified: insecure, ..Tls::default() };
         certificates::add(&self.certificates, registry, &mut tls)?;
         Ok(Endpoint {
+            registry: registry.to_owned(),
             host: host.to_owned(),
             repository,
             scheme: if insecure { Scheme::HttpsOrHttp } else { Scheme::Https },

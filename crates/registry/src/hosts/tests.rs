@@ -157,6 +157,13 @@ fn prefixes_locations_and_mirrors() {
     ] {
         assert_eq!(places(&hosts, registry, repository), expected);
     }
+    // What is written goes where its name says.
+    let to = hosts.destination("example.com", "foo/image").unwrap();
+    assert_eq!((to.host.as_str(), to.repository.as_str()), ("example.com", "foo/image"));
+    assert!(hosts.destination("example.com", "foo/blocked/x").is_err());
+    assert!(hosts.destination("a.wild.test", "x").unwrap().tls.unverified);
+    let read = hosts.endpoints("example.com", "foo/image").unwrap();
+    assert_eq!(read.last().unwrap().registry, "internal.test", "where accounts are looked up by");
     assert!(insecure(&hosts, "a.wild.test"));
     assert!(!insecure(&hosts, "example.com"));
 }

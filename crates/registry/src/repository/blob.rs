@@ -149,7 +149,7 @@ impl BlobReader {
         let places = repository.readable(By::Digest)?;
         let first = self.skipped.min(places.len().saturating_sub(1));
         let Some((origin, mirrors)) = places.get(first..).and_then(<[Place<'_>]>::split_last) else {
-            return self.connect_to(&repository.origin()?);
+            return self.connect_to(&repository.place(repository.endpoints()?.origin()));
         };
         for mirror in mirrors {
             match self.connect_to(mirror) {

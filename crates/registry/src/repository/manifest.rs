@@ -98,7 +98,7 @@ impl Repository {
             Ok(digest) => verify::digest_as(&digest, bytes),
             Err(_) => Digest::sha256(bytes),
         };
-        self.at_origin(|place| {
+        self.at_destination(|place| {
             let mut request =
                 Request::new(Method::PUT).header("Content-Type", media_type).payload(Payload::Bytes(bytes));
             request.patience = Some(place.patience());
@@ -134,7 +134,7 @@ impl Repository {
 
     fn delete(&self, name: &str) -> Result<(), Error> {
         let what = format!("the deletion of {}", self.what_manifest(name));
-        self.at_origin(|place| {
+        self.at_destination(|place| {
             let path = format!("/v2/{}/manifests/{name}", place.endpoint.repository);
             let scopes = place.scopes(&["pull", "delete"]);
             let answer =

@@ -34,7 +34,7 @@ pub struct Repository {
     name: Arc<str>,
     direct: bool,
     /// Found out when first needed.
-    endpoints: Arc<OnceLock<Vec<Endpoint>>>,
+    endpoints: Arc<OnceLock<Endpoints>>,
 }
 
 /// How something is asked for: some mirrors serve one or the other only.
@@ -67,13 +67,13 @@ impl Repository {
 
     /// The same repository, read from the registry itself and from no mirror: for whoever is about to write.
     pub fn without_mirrors(&self) -> Repository {
-        Repository { direct: true, ..self.clone() }
+        Repository { direct: true, endpoints: Arc::default(), ..self.clone() }
     }
 
     /// The size in bytes of the blob, if the registry itself has it in this repository.
     pub fn has_blob(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let what = self.what_blob(digest);
-        self.at_origin(|place| {
+        self.at_destination(|place| {
             let scopes = place.scopes(&["pull"]);
             let path = format!("/v2/{}/blobs/{digest}", place.endpoint.repository);
             let asked = place.send(&mut Request::new(Method::HEAD), Target::Path(&path), &scopes, &what);
@@ -102,7 +102,7 @@ impl Repository {
     /// The repository's tags in the registry's order, fetched page by page as they are read.
     pub fn tags(&self) -> Names {
         match self.endpoints() {
-            Ok(endpoints) => Names::tags(&self.client, &self.registry, &self.name, origin(endpoints).clone()),
+            Ok(places) => Names::tags(&self.client, &self.registry, &self.name, places.origin().clone()),
             Err(error) => Names::failed(error),
         }
     }
@@ -111,18 +111,17 @@ impl Repository {
         format!("blob {digest} of {}", self.name)
     }
 
-    fn endpoints(&self) -> Result<&[Endpoint], Error> {
+    fn endpoints(&self) -> Result<&Endpoints, Error> {
         if let Some(known) = self.endpoints.get() {
             return Ok(known);
         }
-        let found = self.client.shared.options.hosts.endpoints(&self.registry, &self.name)?;
-        if found.is_empty() {
-            return Err(Error::Unreachable {
-                registry: self.registry.to_string(),
-                reason: "it has no endpoint".to_owned(),
-            });
-        }
-        Ok(self.endpoints.get_or_init(|| found))
+        let hosts = &self.client.shared.options.hosts;
+        let to = hosts.destination(&self.registry, &self.name)?;
+        let from = match self.direct {
+            true => Vec::new(),
+            false => hosts.endpoints(&self.registry, &self.name)?,
+        };
+        Ok(self.endpoints.get_or_init(|| Endpoints { from, to }))
     }
 
     fn place<'a>(&'a self, endpoint: &'a Endpoint) -> Place<'a> {
@@ -133,20 +132,21 @@ impl Repository {
     fn readable(&self, by: By) -> Result<Vec<Place<'_>>, Error> {
         let endpoints = self.endpoints()?;
         let serves = |endpoint: &Endpoint| match endpoint.mirror {
-            None => true,
-            Some(_) if self.direct => false,
-            Some(Mirror::All) => true,
+            None | Some(Mirror::All) => true,
             Some(Mirror::DigestOnly) => by == By::Digest,
             Some(Mirror::TagOnly) => by == By::Tag,
         };
-        let places = endpoints.iter().filter(|e| serves(e)).map(|endpoint| self.place(endpoint));
+        let places = endpoints.readable().iter().filter(|e| serves(e)).map(|endpoint| self.place(endpoint));
         Ok(places.filter(|place| !place.is_dead()).collect())
     }
 
     /// Tries each mirror once, then the registry itself as often as it takes.
     fn read<T>(&self, by: By, attempt: impl Fn(&Place<'_>) -> Result<T, Failure>) -> Result<T, Error> {
         let places = self.readable(by)?;
-        let Some((origin, mirrors)) = places.split_last() else { return self.at_origin(attempt) };
+        let Some((origin, mirrors)) = places.split_last() else {
+            let origin = self.place(self.endpoints()?.origin());
+            return self.client.shared.options.retry.patiently(|| attempt(&origin));
+        };
         for mirror in mirrors {
             match attempt(mirror) {
                 Ok(found) => return Ok(found),
@@ -156,14 +156,14 @@ impl Repository {
         self.client.shared.options.retry.patiently(|| attempt(origin))
     }
 
-    /// Asks the registry itself, as often as it takes.
-    fn at_origin<T>(&self, attempt: impl Fn(&Place<'_>) -> Result<T, Failure>) -> Result<T, Error> {
-        let place = self.origin()?;
+    /// Asks the registry that is written to, as often as it takes.
+    fn at_destination<T>(&self, attempt: impl Fn(&Place<'_>) -> Result<T, Failure>) -> Result<T, Error> {
+        let place = self.destination()?;
         self.client.shared.options.retry.patiently(|| attempt(&place))
     }
 
-    fn origin(&self) -> Result<Place<'_>, Error> {
-        Ok(self.place(origin(self.endpoints()?)))
+    fn destination(&self) -> Result<Place<'_>, Error> {
+        Ok(self.place(&self.endpoints()?.to))
     }
 
     /// The error for a 404: a repository that is not there, or `missing`, which is told what the registry said.
@@ -181,6 +181,24 @@ impl Repository {
     }
 }
 
-fn origin(endpoints: &[Endpoint]) -> &Endpoint {
-    endpoints.last().expect("because a repository without endpoints is refused when they are found out")
+/// Where a repository is.
+#[derive(Debug)]
+struct Endpoints {
+    /// To be read from, in order, the registry's own location last; empty where that is `to` alone.
+    from: Vec<Endpoint>,
+    /// To be written to.
+    to: Endpoint,
+}
+
+impl Endpoints {
+    fn readable(&self) -> &[Endpoint] {
+        match self.from.is_empty() {
+            true => std::slice::from_ref(&self.to),
+            false => &self.from,
+        }
+    }
+
+    fn origin(&self) -> &Endpoint {
+        self.from.last().unwrap_or(&self.to)
+    }
 }

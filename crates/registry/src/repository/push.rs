@@ -28,7 +28,7 @@ impl Repository {
         progress: &dyn Fn(u64),
     ) -> Result<(), Error> {
         let what = self.what_blob(&descriptor.digest);
-        let place = self.origin()?;
+        let place = self.destination()?;
         let retry = &self.client.shared.options.retry;
         let mut push = Push { descriptor, session: None, held: 0 };
         let mut failures = 0;

@@ -54,10 +54,10 @@ impl Repository {
         let hosts = &self.client.shared.options.hosts;
         let at =
             hosts.endpoints(&self.registry, from)?.pop().map_or_else(|| from.to_owned(), |e| e.repository);
-        let place = self.origin()?;
+        let place = self.destination()?;
         let scopes = place.scopes(&["pull", "push"]).union(&crate::auth::Scopes::repository(&at, &["pull"]));
         let path = format!("/v2/{}/blobs/uploads/?mount={digest}&from={at}", place.endpoint.repository);
-        let begun = self.at_origin(|place| {
+        let begun = self.at_destination(|place| {
             let asked = place.send(&mut Request::new(Method::POST), Target::Path(&path), &scopes, &what);
             let answer = match asked {
                 Ok(answer) => answer,
@@ -87,7 +87,7 @@ impl Repository {
     /// Begins an upload of a blob whose digest will be known at its end.
     pub fn upload(&self) -> Result<Upload, Error> {
         let what = self.what_upload();
-        let session = self.at_origin(|place| Session::begin(place, &what))?;
+        let session = self.at_destination(|place| Session::begin(place, &what))?;
         self.upload_in(session)
     }
 
@@ -140,7 +140,7 @@ impl Upload {
     /// Sends what is held until the registry has it, and with a digest ends the upload.
     fn settle(&mut self, digest: Option<&Digest>) -> Result<(), Error> {
         let repository = self.repository.clone();
-        let place = repository.origin()?;
+        let place = repository.destination()?;
         let what = repository.what_upload();
         let mut first = true;
         let settled = repository.client.shared.options.retry.patiently(|| {
@@ -212,7 +212,7 @@ impl Write for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.state != State::Finished
-            && let Ok(place) = self.repository.origin()
+            && let Ok(place) = self.repository.destination()
         {
             self.session.cancel(&place, "the end of an upload");
         }
