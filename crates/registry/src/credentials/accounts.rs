@@ -24,7 +24,8 @@ pub struct Accounts {
     environment: Option<Secret>,
     fallbacks: Vec<PathBuf>,
     patience: Duration,
-    path: Option<OsString>,
+    path: OsString,
+    runner: Vec<OsString>,
 }
 
 /// Where an account was put.
@@ -39,9 +40,17 @@ pub enum Stored {
 }
 
 impl Accounts {
-    /// Accounts in Docker's `config.json` at `config` (on the host), and with the helpers it names.
-    pub fn new(config: PathBuf) -> Accounts {
-        Accounts { config, environment: None, fallbacks: Vec::new(), patience: PATIENCE, path: None }
+    /// Accounts in Docker's `config.json` at `config` (on the host), and with the helpers it names, which are looked
+    /// for in the directories of `path`.
+    pub fn new(config: PathBuf, path: OsString) -> Accounts {
+        Accounts {
+            config,
+            environment: None,
+            fallbacks: Vec::new(),
+            patience: PATIENCE,
+            path,
+            runner: Vec::new(),
+        }
     }
 
     /// Also those in `text`, of the same form: the value of `DOCKER_AUTH_CONFIG`. They come first.
@@ -62,9 +71,9 @@ impl Accounts {
         self
     }
 
-    /// Looks for helpers in these directories, separated by colons, instead of this process' `PATH`.
-    pub fn with_path(mut self, path: OsString) -> Accounts {
-        self.path = Some(path);
+    /// Runs helpers by a program that is told what to run: these words stand before theirs.
+    pub fn with_runner(mut self, words: Vec<OsString>) -> Accounts {
+        self.runner = words;
         self
     }
 
@@ -169,7 +178,7 @@ impl Accounts {
     }
 
     fn helper<'a>(&'a self, name: &'a str) -> Helper<'a> {
-        Helper { name, patience: self.patience, path: self.path.as_deref() }
+        Helper { name, patience: self.patience, path: &self.path, runner: &self.runner }
     }
 
     fn change(&self, registry: &str) -> Result<Replacement, Error> {

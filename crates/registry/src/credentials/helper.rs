@@ -4,8 +4,8 @@
 //! The word is its argument, the question stands on its standard input, the answer or the reason of a failure on its
 //! standard output. Output and time are bounded: a helper may wait for a person, but not for ever.
 
-use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -30,8 +30,10 @@ pub(super) struct Helper<'a> {
     pub name: &'a str,
     /// How long it may take.
     pub patience: Duration,
-    /// Where it is looked for, instead of this process' `PATH`.
-    pub path: Option<&'a OsStr>,
+    /// Where it is looked for: directories separated by colons.
+    pub path: &'a OsStr,
+    /// What stands before it on the command line: a program that runs it as somebody else.
+    pub runner: &'a [OsString],
 }
 
 #[derive(Deserialize, Serialize)]
@@ -123,19 +125,22 @@ impl Helper<'_> {
             return Err(format!("the credential helper's name {:?} is a path", self.name));
         }
         let deadline = Instant::now() + self.patience;
-        let mut command = Command::new(&program);
-        if let Some(path) = self.path {
-            command.env("PATH", path);
-        }
-        let mut child =
-            command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
-                match error.kind() {
-                    io::ErrorKind::NotFound => format!(
-                        "the credential helper {program} is not installed: no program of that name is in PATH"
-                    ),
-                    _ => format!("the credential helper {program} cannot be run: {error}"),
-                }
-            })?;
+        let found =
+            std::env::split_paths(self.path).map(|dir| dir.join(&program)).find(|path| path.is_file());
+        let Some(found) = found else {
+            return Err(format!(
+                "the credential helper {program} is not installed: no program of that name is in PATH"
+            ));
+        };
+        let mut words =
+            self.runner.iter().map(OsString::as_os_str).chain([found.as_os_str(), OsStr::new(verb)]);
+        let mut child = Command::new(words.next().unwrap_or(found.as_os_str()))
+            .args(words)
+            .env("PATH", self.path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the credential helper {program} cannot be run: {error}"))?;
         let (sender, receiver) = mpsc::channel();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let question = question.to_vec();

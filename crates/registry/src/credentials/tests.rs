@@ -43,7 +43,7 @@ impl Home {
         let bin = self.path("bin").into_os_string();
         let mut path = bin;
         path.push(":/usr/bin:/bin");
-        Accounts::new(self.path("docker/config.json")).with_path(path)
+        Accounts::new(self.path("docker/config.json"), path)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the environment says of registries: accounts, mirrors, certificates, proxies. The only place that reads the
 //! environment and HOME for them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -56,7 +57,27 @@ fn accounts() -> Option<Accounts> {
         }
     }
     let environment = set("DOCKER_AUTH_CONFIG").and_then(|text| text.into_string().ok()).map(Secret::new);
-    Some(Accounts::new(dir.join("config.json")).with_environment(environment).with_fallbacks(others))
+    let accounts = Accounts::new(dir.join("config.json"), set("PATH").unwrap_or_default());
+    Some(accounts.with_environment(environment).with_fallbacks(others).with_runner(as_outside()))
+}
+
+/// What runs a program as the user that is root in here: where files and containers are dealt with, the process is in a
+/// namespace in which the user's own id is 0, and keyrings (by D-Bus) do not speak to somebody who says that he is root.
+/// Nothing where the user is the same in here and outside, or where there is no such program.
+fn as_outside() -> Vec<OsString> {
+    let outside = |map: &str| {
+        let text = std::fs::read_to_string(map).ok()?;
+        let mut words = text.lines().next()?.split_ascii_whitespace();
+        (words.next()? == "0").then_some(words.next()?.parse::<u32>().ok()?).filter(|id| *id != 0)
+    };
+    let (Some(user), Some(group)) = (outside("/proc/self/uid_map"), outside("/proc/self/gid_map")) else {
+        return Vec::new();
+    };
+    let path = set("PATH").unwrap_or_default();
+    let program = std::env::split_paths(&path).map(|dir| dir.join("unshare")).find(|path| path.is_file());
+    let Some(program) = program else { return Vec::new() };
+    let words = [format!("--map-user={user}"), format!("--map-group={group}"), "--".to_owned()];
+    [program.into_os_string()].into_iter().chain(words.map(OsString::from)).collect()
 }
 
 fn hosts() -> Result<Hosts, CliError> {
@@ -96,6 +117,6 @@ fn path(name: &str) -> Option<PathBuf> {
     set(name).map(PathBuf::from)
 }
 
-fn set(name: &str) -> Option<std::ffi::OsString> {
+fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
