@@ -29,10 +29,12 @@ pub fn registry_of(server: &str) -> Result<String> {
     let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or(rest);
     match host {
-        "" if rest.is_empty() => Ok(DEFAULT_REGISTRY.to_owned()),
+        "" if server.is_empty() => Ok(DEFAULT_REGISTRY.to_owned()),
         "docker.io" | "index.docker.io" | "registry-1.docker.io" => Ok(DEFAULT_REGISTRY.to_owned()),
         host if host.is_empty() || host.contains(['@', ' ', '?', '#', '\\']) => {
-            Err(Error::invalid(format!("{server:?} is no registry's name"))
+            // What stands before an @ may be a password.
+            let shown = server.rsplit('@').next().unwrap_or_default();
+            Err(Error::invalid(format!("{shown:?} is not the name of a registry alone"))
                 .hint("write host or host:port, as in registry.example.com:5000"))
         }
         host => Ok(host.to_owned()),

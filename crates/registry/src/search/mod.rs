@@ -46,9 +46,10 @@ pub enum Answer {
     Catalog(Vec<(String, Option<usize>)>),
 }
 
-/// Null, which some registries send, is nothing.
+/// Null, which some registries send, is nothing; what a terminal would obey is a space.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
 /// Asks `registry` (`host[:port]`) for repositories of `term`, at most `limit`. `index_alone`: it is asked by the index
@@ -168,5 +169,8 @@ mod tests {
         let quay = r#"{"name":"coreos/etcd","description":null,"href":"/repository/coreos/etcd"}"#;
         let found: Found = serde_json::from_str(quay).unwrap();
         assert_eq!((found.description.as_str(), found.stars), ("", 0));
+        let hostile = r#"{"name":"a\u001b[2Jb","description":"c\nd"}"#;
+        let found: Found = serde_json::from_str(hostile).unwrap();
+        assert_eq!((found.name.as_str(), found.description.as_str()), ("a [2Jb", "c d"));
     }
 }

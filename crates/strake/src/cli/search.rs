@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let rows: Vec<_> = found
         .iter()
         .map(|one| {
-            let description = one.description.replace(['\n', '\r'], " ");
+            let description = one.description.clone();
             let official = match (one.official, format.is_json()) {
                 (true, false) => "[OK]",
                 (false, false) => "",
