@@ -3,6 +3,7 @@
 mod harness;
 mod project;
 mod served;
+mod session;
 
 mod build;
 mod containers;
@@ -17,6 +18,7 @@ mod layers;
 mod ordinary_user;
 mod prune;
 mod pull;
+mod registries;
 mod registry_interop;
 mod registry_serve;
 mod rmi;
