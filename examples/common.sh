@@ -3,16 +3,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[1]}")"
 top=$(cd ../.. && pwd)
 
-# install COMMAND PACKAGE: installs PACKAGE where COMMAND is missing.
+# install COMMAND PACKAGE...: installs the packages where COMMAND is missing.
 install() {
   command -v "$1" >/dev/null 2>&1 && return
   as_root=()
   [ "$(id -u)" = 0 ] || as_root=(sudo)
   "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$2"
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${@:2}"
 }
 
-install gcc gcc >&2
+install gcc gcc libc6-dev >&2
 install newuidmap uidmap >&2
 if [ -z "${STRAKE:-}" ]; then
   (cd "$top" && cargo build --release --locked --quiet --bin strake) >&2
