@@ -24,7 +24,7 @@ pub struct SearchRequest {
     pub index: String,
 }
 
-/// Searches; those with the most stars first, as Docker shows them.
+/// Searches; in the registry's order, as Docker shows them.
 pub fn search(client: &Client, request: &SearchRequest) -> Result<Vec<Found>> {
     let filters = &request.filters;
     filters.only(&["is-automated", "is-official", "stars"])?;
@@ -62,7 +62,6 @@ pub fn search(client: &Client, request: &SearchRequest) -> Result<Vec<Found>> {
         Some(host) => shown(host, registry::search::search(client, host, term, limit, false)?),
     };
     found.retain(|one| one.stars >= stars && official.is_none_or(|official| official == one.official));
-    found.sort_by_key(|one| std::cmp::Reverse(one.stars));
     Ok(found)
 }
 

@@ -1,6 +1,6 @@
 //! Search: what a registry says to a term, by Docker's old index protocol or, where it has none, by its catalog.
 //!
-//! Nothing is filtered by stars or sorted here: those are the verb's.
+//! Nothing is filtered by stars here: that is the verb's.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::filter::{self, Filter};
 use crate::cli::format::{self, Format, Rows};
-use crate::cli::{CliError, Global, Outcome, units};
+use crate::cli::{Global, Outcome, units};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,8 +42,8 @@ const ROWS: Rows<'_> = Rows {
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let format = Format::parse(args.format.as_deref(), TABLE, false)?;
-    let limit = usize::try_from(args.limit)
-        .map_err(|_| CliError::new(format!("limit {} is outside the range of [1, 100]", args.limit)))?;
+    // Docker's client leaves it to the registry's default where it is nothing or less.
+    let limit = usize::try_from(args.limit).unwrap_or(0);
     let request = SearchRequest {
         term: args.term,
         limit,
