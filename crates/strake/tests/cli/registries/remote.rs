@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Auth, DockerRegistry, seed, store_with_image};
+use crate::served::Served;
 
 #[test]
 fn tags_of_a_repository() {
@@ -84,4 +85,20 @@ fn deletion() {
     let by_digest = registry.name(&format!("app@{digest}"));
     assert_eq!(store.ok(&["rmi", "--remote", &by_digest]), format!("Deleted: {by_digest}\n"));
     assert_eq!(store.ok(&["images", "-q", "app:1"]).lines().count(), 1, "what is here stays");
+}
+
+#[test]
+fn a_tag_alone_where_the_registry_can() {
+    let (store, registry) = (store_with_image(), Served::start());
+    let (a, b) = (registry.name("app:a"), registry.name("app:b"));
+    seed(&store, &a, None);
+    seed(&store, &b, None);
+    assert_eq!(store.ok(&["rmi", "--remote", &a]), format!("Untagged: {a}\n"));
+    assert_eq!(store.ok(&["tags", &registry.name("app")]), "b\n");
+    store.ok(&["inspect", "--remote", &b]);
+    // What the other one has not is one failure, and the rest is done.
+    let ran = store.run(&["rmi", "--remote", &a, &b]);
+    assert_eq!((ran.code, ran.stdout), (1, format!("Untagged: {b}\n")), "{}", ran.stderr);
+    let found = store.ok(&["search", "--format", "{{.Name}}", &registry.name("app")]);
+    assert!(found.is_empty() || found == format!("{}\n", registry.name("app")), "{found}");
 }
