@@ -9,7 +9,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::Crc;
+
+use super::deflate::Deflater;
 
 /// Uncompressed bytes in a block: large enough that starting without the block before costs next to nothing.
 const BLOCK: usize = 1 << 20;
@@ -47,7 +49,7 @@ pub struct GzipWriter<W: Write> {
 impl<W: Write> GzipWriter<W> {
     /// Compresses at `level` (0 to 9) on `threads` threads beside the caller's (at least one).
     pub fn new(inner: W, level: u32, threads: usize) -> GzipWriter<W> {
-        let level = Compression::new(level.min(9));
+        let level = level.min(9);
         let most_pending = threads.max(1) * 2;
         let (sender, receiver) = sync_channel::<Job>(most_pending);
         let receiver = Arc::new(Mutex::new(receiver));
@@ -136,7 +138,8 @@ fn gone() -> io::Error {
     io::Error::other("a compressing thread is gone")
 }
 
-fn work(jobs: &Mutex<Receiver<Job>>, level: Compression) {
+fn work(jobs: &Mutex<Receiver<Job>>, level: u32) {
+    let mut deflater = Deflater::new(level);
     loop {
         // The guard must not outlive the receive, or the workers would take turns.
         let job = match jobs.lock() {
@@ -144,31 +147,17 @@ fn work(jobs: &Mutex<Receiver<Job>>, level: Compression) {
             Err(_) => return,
         };
         let Ok(Job { bytes, last, reply }) = job else { return };
-        let block = deflate(&bytes, level, last).map(|deflated| {
+        let deflated = match &mut deflater {
+            Ok(deflater) => deflater.deflate(&bytes, last),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        let block = deflated.map(|deflated| {
             let mut crc = Crc::new();
             crc.update(&bytes);
             Block { deflated, crc, bytes }
         });
         // Nobody waits for it if the writer was dropped.
         let _ = reply.send(block);
-    }
-}
-
-/// Raw deflate of one block, ending on a byte's edge so that the next can follow.
-fn deflate(bytes: &[u8], level: Compression, last: bool) -> io::Result<Vec<u8>> {
-    let mut deflater = Compress::new(level, false);
-    let mut out = Vec::with_capacity(bytes.len() / 2 + 1024);
-    let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
-    loop {
-        let done = deflater.total_in() as usize;
-        let status = deflater.compress_vec(&bytes[done..], &mut out, flush).map_err(io::Error::other)?;
-        let consumed = deflater.total_in() as usize == bytes.len();
-        match status {
-            Status::StreamEnd => return Ok(out),
-            // A sync flush is complete once it leaves room.
-            _ if !last && consumed && out.len() < out.capacity() => return Ok(out),
-            _ => out.reserve(bytes.len() / 4 + 1024),
-        }
     }
 }
 

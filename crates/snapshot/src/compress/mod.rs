@@ -3,11 +3,14 @@
 //! Readers take several members or frames one after the other, as `cat a.gz b.gz` makes them. The writers are
 //! deterministic: the same bytes for the same input on any machine, whatever the number of threads.
 
+mod deflate;
 mod gzip;
+mod method;
 
 use std::io::{self, BufReader, Read, Write};
 
 pub use gzip::GzipWriter;
+pub use method::{Compressor, Method, MethodError};
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
