@@ -9,6 +9,7 @@ use crate::collect::{delete_blob, delete_snapshot};
 use crate::container::{all_containers, delete_container};
 use crate::db::{Sql, parse};
 use crate::image::delete_image;
+use crate::manifest::delete_manifest;
 use crate::{Problem, Store};
 
 /// Why a thing is broken.
@@ -203,6 +204,10 @@ fn drop_names(tx: &Transaction, problems: &mut Vec<Problem>) -> Sql<()> {
         for name in texts(tx, sql)? {
             problems.push(dropped(format!("reference {name}"), "it names no image".to_owned()));
         }
+    }
+    for name in texts(tx, "SELECT reference FROM manifests WHERE digest NOT IN (SELECT digest FROM blobs)")? {
+        delete_manifest(tx, &name)?;
+        problems.push(dropped(format!("manifest of {name}"), "it is gone".to_owned()));
     }
     Ok(())
 }

@@ -172,13 +172,18 @@ impl Reach {
 }
 
 /// The blobs that images need, with a place for a condition on the image.
-const IMAGE_BLOBS: [&str; 5] = [
+const IMAGE_BLOBS: [&str; 7] = [
     "SELECT image_id, 0 FROM (SELECT id AS image_id FROM images) WHERE true {and}",
     "SELECT manifest, 0 FROM (SELECT manifest, id AS image_id FROM images) WHERE manifest NOT NULL {and}",
     "SELECT index_digest, 0 FROM (SELECT index_digest, id AS image_id FROM images) WHERE index_digest NOT NULL {and}",
     "SELECT digest, 0 FROM (SELECT digest, image AS image_id FROM repo_digests) WHERE true {and}",
     "SELECT digest, 0 FROM (SELECT l.digest, i.image AS image_id FROM image_layers i
          JOIN layer_blobs l ON l.diff_id = i.diff_id) WHERE true {and}",
+    "SELECT digest, 0 FROM (SELECT m.digest, t.image AS image_id FROM manifests m
+         LEFT JOIN tags t ON t.reference = m.reference) WHERE true {and}",
+    "SELECT digest, 0 FROM (SELECT c.digest, t.image AS image_id FROM manifests m
+         JOIN manifest_content c ON c.manifest = m.digest
+         LEFT JOIN tags t ON t.reference = m.reference) WHERE true {and}",
 ];
 
 fn rows<T: rusqlite::types::FromSql>(connection: &Connection, sql: &str) -> Sql<Vec<(String, T)>> {
@@ -214,6 +219,9 @@ pub(crate) fn drop_unreached(tx: &Transaction, reach: &Reach, only: Option<&Sele
     }
     for (digest, _) in &drops.blobs {
         delete_blob(tx, digest)?;
+    }
+    if !drops.snapshots.is_empty() {
+        tx.execute("DELETE FROM compressed WHERE diff_id NOT IN (SELECT diff_id FROM snapshots)", [])?;
     }
     Ok(drops)
 }

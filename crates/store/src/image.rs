@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::collect::{self, Reach};
 use crate::db::{Fault, Sql, parse};
 use crate::lease::Kind;
+use crate::manifest::delete_manifests_of;
 use crate::{Error, Result, Store, now};
 
 /// Docker's limit on a config, and far beyond any that was seen.
@@ -206,6 +207,7 @@ impl Store {
 /// Deletes the image's rows; returns the names it had.
 pub(crate) fn delete_image(tx: &Transaction, id: &ImageId) -> Sql<Vec<String>> {
     let mut untagged = Vec::new();
+    delete_manifests_of(tx, id)?;
     for sql in [
         "DELETE FROM tags WHERE image = ?1 RETURNING reference",
         "DELETE FROM repo_digests WHERE image = ?1 RETURNING name || '@' || digest",

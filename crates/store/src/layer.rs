@@ -1,9 +1,9 @@
 //! Which blobs hold a layer's tar, in which compressions.
 
 use oci::{DiffId, Digest};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::db::parse;
+use crate::db::{Sql, parse};
 use crate::lease::Kind;
 use crate::{Error, Result, Store};
 
@@ -18,7 +18,63 @@ pub struct LayerBlob {
     pub media_type: String,
 }
 
+/// What came of a layer that was compressed on its way out. The bytes are not here: the same method makes them again of
+/// the layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compressed {
+    /// The layer.
+    pub diff_id: DiffId,
+    /// How, in the words of whoever compresses.
+    pub method: String,
+    /// Digest of the compressed bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+}
+
+const COMPRESSED: &str = "SELECT diff_id, method, digest, size FROM compressed";
+
 impl Store {
+    /// Remembers what a layer became by a compression. Forgotten with the layer's snapshot.
+    pub fn add_compressed(&self, compressed: &Compressed) -> Result<()> {
+        let Compressed { diff_id, method, digest, size } = compressed;
+        self.db().write(|tx| {
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO compressed (diff_id, method, digest, size) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![diff_id.0.as_str(), method, digest.as_str(), size])?;
+            Ok(())
+        })
+    }
+
+    /// What the layer became by `method`, if it left so before.
+    pub fn compressed(&self, diff_id: &DiffId, method: &str) -> Result<Option<Compressed>> {
+        let sql = format!("{COMPRESSED} WHERE diff_id = ?1 AND method = ?2");
+        self.db().read(|c| one_compressed(c, &sql, params![diff_id.0.as_str(), method]))
+    }
+
+    /// Of which layer, and how, the blob `digest` was made.
+    pub fn compressed_to(&self, digest: &Digest) -> Result<Option<Compressed>> {
+        let sql = format!("{COMPRESSED} WHERE digest = ?1 LIMIT 1");
+        self.db().read(|c| one_compressed(c, &sql, params![digest.as_str()]))
+    }
+
+    /// Repositories (`repository` alone) of the registry that are known to have an image with the layer, the newest
+    /// image's first, ten at most. In which compression they have it is not known.
+    pub fn repositories_with_layer(&self, registry: &str, diff_id: &DiffId) -> Result<Vec<String>> {
+        let prefix = format!("{registry}/");
+        self.db().read(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT substr(d.name, length(?1) + 1) AS name FROM image_layers l
+                 JOIN repo_digests d ON d.image = l.image JOIN images i ON i.id = l.image
+                 WHERE l.diff_id = ?2 AND substr(d.name, 1, length(?1)) = ?1
+                 GROUP BY d.name ORDER BY max(i.added) DESC, d.name LIMIT 10",
+            )?;
+            let rows = statement.query_map(params![prefix, diff_id.0.as_str()], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Remembers that `blob` holds the layer `diff_id`. The caller has verified that it does; the blob has to
     /// be here ([`Error::MissingBlob`]). It stays as long as an image has the layer.
     pub fn add_layer_blob(&self, diff_id: &DiffId, blob: &LayerBlob) -> Result<()> {
@@ -60,4 +116,20 @@ impl Store {
         }
         Ok(blobs)
     }
+}
+
+fn one_compressed(
+    connection: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Sql<Option<Compressed>> {
+    let found: Option<(String, String, String, u64)> = connection
+        .prepare_cached(sql)?
+        .query_row(params, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    found
+        .map(|(diff_id, method, digest, size)| {
+            Ok(Compressed { diff_id: parse(&diff_id)?, method, digest: parse(&digest)?, size })
+        })
+        .transpose()
 }

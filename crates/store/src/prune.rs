@@ -11,6 +11,7 @@ use crate::container::all_containers;
 use crate::db::{Sql, parse};
 use crate::image::{all_images, delete_image};
 use crate::lease::{Holding, is_live, owner};
+use crate::manifest::is_listed;
 use crate::remove::measure;
 use crate::schema::{CONTEXTS, TMP, WORK};
 use crate::sweep::names;
@@ -246,7 +247,7 @@ impl Store {
                 continue;
             }
             let tagged = || tx.prepare_cached("SELECT 1 FROM tags WHERE image = ?1")?.exists([id.0.as_str()]);
-            if which == PruneImages::Dangling && tagged()? {
+            if which == PruneImages::Dangling && tagged()? || is_listed(tx, &id)? {
                 continue;
             }
             let had = Reach::of_image(tx, &id)?;

@@ -6,6 +6,7 @@ use oci::{Digest, ImageId, Reference};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::db::{Sql, parse};
+use crate::manifest::delete_manifest;
 use crate::{Error, Result, Store};
 
 /// `name@digest`: the manifest by which a registry knows an image (Docker's RepoDigests).
@@ -32,6 +33,9 @@ impl Store {
         self.db().write(|tx| {
             image_exists(tx, id)?;
             let before = tag_target(tx, &name)?;
+            if before.as_ref() != Some(id) {
+                delete_manifest(tx, &name)?;
+            }
             tx.prepare_cached("INSERT OR REPLACE INTO tags (reference, image) VALUES (?1, ?2)")?
                 .execute(params![name, id.0.as_str()])?;
             Ok(before)
@@ -46,6 +50,7 @@ impl Store {
         let name = reference.clone().with_default_tag().to_string();
         self.db().write(|tx| {
             let before = tag_target(tx, &name)?;
+            delete_manifest(tx, &name)?;
             tx.prepare_cached("DELETE FROM tags WHERE reference = ?1")?.execute([&name])?;
             Ok(before)
         })

@@ -92,6 +92,24 @@ CREATE TABLE IF NOT EXISTS repo_digests (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS repo_digests_image ON repo_digests (image);
 
+-- names that stand for exactly this manifest or index, whose blob is here
+CREATE TABLE IF NOT EXISTS manifests (
+    reference TEXT PRIMARY KEY, digest TEXT NOT NULL, added INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- what those lead to: manifests, configs, layers; here or not
+CREATE TABLE IF NOT EXISTS manifest_content (
+    manifest TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (manifest, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS manifest_content_digest ON manifest_content (digest);
+
+-- what came of layers that were compressed on their way out, and how; the bytes are not here
+CREATE TABLE IF NOT EXISTS compressed (
+    diff_id TEXT NOT NULL, method TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (diff_id, method)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS compressed_digest ON compressed (digest);
+
 -- kind: 0 fast, 1 slow; diff_ids: separated by blanks
 CREATE TABLE IF NOT EXISTS cache (
     key TEXT PRIMARY KEY, kind INTEGER NOT NULL, identity TEXT NOT NULL, chain_id TEXT, diff_ids TEXT NOT NULL,
