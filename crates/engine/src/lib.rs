@@ -9,6 +9,7 @@ pub mod build;
 pub mod check;
 pub mod commit;
 pub mod container;
+pub mod copy;
 pub mod cp;
 pub mod df;
 pub mod diff;
@@ -25,9 +26,11 @@ pub mod inspect;
 pub mod load;
 pub mod login;
 pub mod logs;
+pub mod manifest;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod push;
 pub mod remote;
 pub mod rename;
 pub mod rm;
@@ -45,6 +48,7 @@ mod convert;
 mod glob;
 mod layers;
 mod signal;
+mod transfer;
 
 use std::path::Path;
 

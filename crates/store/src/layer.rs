@@ -1,6 +1,6 @@
 //! Which blobs hold a layer's tar, in which compressions.
 
-use oci::{DiffId, Digest};
+use oci::{ChainId, DiffId, Digest};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::db::{Sql, parse};
@@ -57,6 +57,34 @@ impl Store {
     pub fn compressed_to(&self, digest: &Digest) -> Result<Option<Compressed>> {
         let sql = format!("{COMPRESSED} WHERE digest = ?1 LIMIT 1");
         self.db().read(|c| one_compressed(c, &sql, params![digest.as_str()]))
+    }
+
+    /// The layer that the blob `digest` holds.
+    pub fn layer_of_blob(&self, digest: &Digest) -> Result<Option<DiffId>> {
+        self.db().read(|c| {
+            let found: Option<String> = c
+                .prepare_cached("SELECT diff_id FROM layer_blobs WHERE digest = ?1 LIMIT 1")?
+                .query_row([digest.as_str()], |row| row.get(0))
+                .optional()?;
+            found.as_deref().map(parse).transpose()
+        })
+    }
+
+    /// A snapshot of the layer, on whatever stack: the layer's directory is the same on each.
+    pub fn snapshot_of_layer(&self, diff_id: &DiffId) -> Result<Option<ChainId>> {
+        let found: Vec<String> = self.db().read(|c| {
+            let mut statement = c.prepare_cached("SELECT chain_id FROM snapshots WHERE diff_id = ?1")?;
+            let rows = statement.query_map([diff_id.0.as_str()], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        for chain_id in found {
+            let chain_id: ChainId = parse(&chain_id).map_err(|fault| self.db().error(fault))?;
+            // Under a lease it then stays.
+            if self.snapshot(&chain_id)?.is_some() {
+                return Ok(Some(chain_id));
+            }
+        }
+        Ok(None)
     }
 
     /// Repositories (`repository` alone) of the registry that are known to have an image with the layer, the newest

@@ -22,6 +22,7 @@ mod completion;
 mod container_args;
 mod container_prune;
 mod container_values;
+mod copy;
 mod cp;
 mod create;
 mod diff;
@@ -38,6 +39,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod monitor;
 mod mounts;
 mod needed_image;
@@ -45,6 +47,7 @@ mod output;
 mod progress;
 mod ps;
 mod pull;
+mod push;
 mod registries;
 mod registry_serve;
 mod rename;
@@ -168,6 +171,10 @@ verbs! {
         Export => export,
         /// Download an image from a registry, or from an OCI layout
         Pull => pull,
+        /// Upload an image to a registry
+        Push => push,
+        /// Copy an image from one registry or OCI layout to another, as it is
+        Copy => copy,
         /// Save one or more images to a tar archive
         Save => save,
         /// Load an image from a tar archive or STDIN
@@ -207,6 +214,8 @@ verbs! {
         Image => image,
         /// Serve a registry
         Registry => registry,
+        /// Manage manifest lists, of images for several platforms
+        Manifest => manifest_group,
         /// Manage the store: disk usage, integrity, what this machine allows
         System => system,
     }
@@ -272,6 +281,8 @@ verbs! {
         Load => load,
         /// Download an image from a registry, or from an OCI layout
         Pull => pull,
+        /// Upload an image to a registry
+        Push => push,
         /// Save one or more images to a tar archive
         Save => save,
         /// Show the history of an image
@@ -301,6 +312,27 @@ verbs! {
 }
 
 verbs! {
+    ManifestVerb {
+        /// Add images to a manifest list
+        Add => manifest_add,
+        /// Add additional information to an image of a manifest list
+        Annotate => manifest_annotate,
+        /// Create a local manifest list for annotating and pushing to a registry
+        Create => manifest_create,
+        /// Check if a manifest list exists
+        Exists => manifest_exists,
+        /// Display an image manifest, or manifest list
+        Inspect => manifest_inspect,
+        /// Push a manifest list to a repository
+        Push => manifest_push,
+        /// Remove an image from a manifest list
+        Remove => manifest_remove,
+        /// Delete one or more manifest lists from local storage
+        Rm => manifest_rm,
+    }
+}
+
+verbs! {
     SystemVerb {
         /// Check the integrity of the store
         Check => system_check,
@@ -319,10 +351,19 @@ group!(builder, BuilderVerb);
 group!(container, ContainerVerb);
 group!(image, ImageVerb);
 group!(registry, RegistryVerb);
+group!(manifest_group, ManifestVerb);
 group!(system, SystemVerb);
 
 use inspect::container as container_inspect;
 use inspect::image as image_inspect;
+use manifest::add as manifest_add;
+use manifest::annotate as manifest_annotate;
+use manifest::create as manifest_create;
+use manifest::exists as manifest_exists;
+use manifest::inspect as manifest_inspect;
+use manifest::push as manifest_push;
+use manifest::remove as manifest_remove;
+use manifest::rm as manifest_rm;
 
 /// Parses the command line, runs the verb, and tells of its failure.
 pub(crate) fn main() -> ExitCode {

@@ -1,0 +1,305 @@
+//! One image on its way out: its layers side by side, then its manifest.
+
+use std::io::{self, Read};
+
+use oci::{Descriptor, DiffId, Digest, Document, Hasher, Manifest, media_type};
+use snapshot::compress::Method;
+use store::{Compressed, Image};
+
+use super::way::{self, Way};
+use super::{Destination, ManifestFormat, Push, threads};
+use crate::transfer::{self, Raw, Taken, Target as _, made, side_by_side, stored::Stored};
+use crate::{Error, Event, Result};
+
+/// A compressed layer of up to so many bytes is held in memory until its digest is known, so that it need not be sent
+/// if the registry has it.
+const HELD: usize = 2 << 20;
+const PIECE: usize = 256 << 10;
+
+impl Push<'_> {
+    /// Sends the image and its manifest, and returns that. `held` is the manifest that the name stands for.
+    pub(super) fn image(&self, image: &Image, held: Option<Digest>, target: &Destination) -> Result<Raw> {
+        let sent = self.image_once(image, held.or_else(|| image.meta.manifest.clone()), target);
+        match sent {
+            Err(Failed::Changed) => {
+                // The layers that once left so can no longer be made: then it is another manifest.
+                self.image_once(image, None, target).map_err(Failed::into_error)
+            }
+            other => other.map_err(Failed::into_error),
+        }
+    }
+
+    fn image_once(&self, image: &Image, before: Option<Digest>, target: &Destination) -> Result<Raw, Failed> {
+        let store = &self.engine.store;
+        let before = match before {
+            Some(digest) if store.has_blob(&digest)? => {
+                let raw = Raw::new(store.read_blob(&digest, transfer::MANIFEST_LIMIT)?, None)?;
+                let manifest = raw.manifest().ok().filter(|manifest| manifest.config.digest == image.id.0);
+                manifest.map(|manifest| (raw, manifest))
+            }
+            _ => None,
+        };
+        let ways =
+            way::ways(store, image.layers(), before.as_ref().map(|(_, manifest)| manifest), self.options)?;
+        let known: Option<Vec<Descriptor>> = ways
+            .iter()
+            .map(|way| match way {
+                Way::Known(descriptor) => Some(descriptor.clone()),
+                Way::Make { .. } => None,
+            })
+            .collect();
+        let manifest = |layers: &[Descriptor]| self.manifest(image, before.as_ref(), layers);
+        if let Some(layers) = &known {
+            let manifest = manifest(layers)?;
+            if target.has(&manifest)? {
+                for layer in layers {
+                    self.said(layer, "Layer already exists");
+                }
+                return Ok(manifest);
+            }
+        }
+        let layers = self.layers(&ways, image, target)?;
+        let manifest = manifest(&layers)?;
+        store.put_blob(&manifest.bytes)?;
+        target.put(&manifest)?;
+        Ok(manifest)
+    }
+
+    /// The manifest for these layers: the one before if it says the same, else a new one.
+    fn manifest(
+        &self,
+        image: &Image,
+        before: Option<&(Raw, Manifest)>,
+        layers: &[Descriptor],
+    ) -> Result<Raw> {
+        if let Some((raw, manifest)) = before
+            && self.takes(&raw.media_type)
+            && manifest.layers.iter().map(|l| &l.digest).eq(layers.iter().map(|l| &l.digest))
+        {
+            return Ok(raw.clone());
+        }
+        let format = self.options.format.unwrap_or_default();
+        let (media_type, config) = match format {
+            ManifestFormat::Oci => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
+            ManifestFormat::Docker => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
+        };
+        let layers: Vec<Descriptor> = layers
+            .iter()
+            .map(|layer| Descriptor {
+                media_type: way::media_type(&layer.media_type, format),
+                ..layer.clone()
+            })
+            .collect();
+        if format == ManifestFormat::Docker
+            && layers.iter().any(|l| l.media_type == media_type::DOCKER_LAYER_ZSTD)
+        {
+            return Err(Error::invalid("a Docker manifest has no layers compressed by zstd")
+                .hint("use --format oci, or --compression gzip with --force-compression"));
+        }
+        let document = Document::of(Manifest {
+            schema_version: 2,
+            media_type: Some(media_type.to_owned()),
+            artifact_type: None,
+            config: Descriptor::new(config, image.config.digest.clone(), image.config.bytes.len() as u64),
+            layers,
+            subject: None,
+            annotations: match format {
+                ManifestFormat::Oci => image.meta.annotations.clone(),
+                ManifestFormat::Docker => Default::default(),
+            },
+        });
+        Raw::new(document.bytes, Some(media_type))
+    }
+
+    /// Sends layers and config; what they are then.
+    fn layers(&self, ways: &[Way], image: &Image, target: &Destination) -> Result<Vec<Descriptor>, Failed> {
+        let source = Stored::new(&self.engine.store, threads());
+        for way in ways {
+            self.events.event(Event::Progress { id: id_of(way), status: "Preparing", done: 0, total: None });
+        }
+        let config = Descriptor::new(
+            media_type::OCI_CONFIG,
+            image.config.digest.clone(),
+            image.config.bytes.len() as u64,
+        );
+        // A layer may be in the image twice.
+        let mut todo: Vec<Way> = vec![Way::Known(config)];
+        for way in ways {
+            if !todo.contains(way) {
+                todo.push(way.clone());
+            }
+        }
+        let sent = side_by_side(self.jobs(), &todo, |way| match way {
+            Way::Known(descriptor) => self.known(descriptor, &source, target),
+            Way::Make { diff_id, method } => self.make(diff_id, *method, target),
+        });
+        let sent = match sent {
+            Err(_) if source.has_changed() => return Err(Failed::Changed),
+            other => other?,
+        };
+        let of = |way: &Way| {
+            let at = todo.iter().position(|todo| todo == way).expect("because all ways were put there");
+            sent[at].clone()
+        };
+        Ok(ways.iter().map(of).collect())
+    }
+
+    fn known(
+        &self,
+        descriptor: &Descriptor,
+        source: &Stored<'_>,
+        target: &Destination,
+    ) -> Result<Descriptor> {
+        if media_type::is_foreign_layer(&descriptor.media_type) && !descriptor.urls.is_empty() {
+            self.said(descriptor, "Skipped foreign layer");
+            return Ok(descriptor.clone());
+        }
+        let is_layer = media_type::is_layer(&descriptor.media_type);
+        let moved = |done| {
+            self.events.event(Event::Progress {
+                id: descriptor.digest.short().to_owned(),
+                status: "Pushing",
+                done,
+                total: Some(descriptor.size),
+            });
+        };
+        let progress = |done| {
+            if is_layer {
+                moved(done);
+            }
+        };
+        let taken = target.repository.take_blob(descriptor, source, &progress)?.ok_or_else(|| {
+            Error::not_found(format!(
+                "layer {} is neither in the store nor at the registry",
+                descriptor.digest
+            ))
+            .hint("pull or build the image again, then push it")
+        })?;
+        if is_layer {
+            self.said(
+                descriptor,
+                match taken {
+                    Taken::Was => "Layer already exists",
+                    Taken::Mounted => "Mounted",
+                    Taken::Sent => "Pushed",
+                },
+            );
+        }
+        Ok(descriptor.clone())
+    }
+
+    /// Compresses a layer into an upload, and remembers what it became.
+    fn make(&self, diff_id: &DiffId, method: Method, target: &Destination) -> Result<Descriptor> {
+        let store = &self.engine.store;
+        let total =
+            store.snapshot_of_layer(diff_id)?.map(|chain| store.snapshot(&chain)).transpose()?.flatten();
+        let total = total.map(|snapshot| snapshot.tar_size);
+        let id = diff_id.short().to_owned();
+        let say = |status, done, total| {
+            self.events.event(Event::Progress { id: id.clone(), status, done, total });
+        };
+        let mut source = made::stream(store, diff_id, Some(method), threads())?;
+        let failed = |e: io::Error| layer_error(diff_id, e);
+        let mut hasher = Hasher::new();
+        let mut held = Vec::new();
+        (&mut source).take(HELD as u64).read_to_end(&mut held).map_err(failed)?;
+        hasher.update(&held);
+        let descriptor = |hasher: Hasher| {
+            let size = hasher.len();
+            let digest = hasher.finish();
+            let known = Compressed {
+                diff_id: diff_id.clone(),
+                method: method.to_string(),
+                digest: digest.clone(),
+                size,
+            };
+            store.add_compressed(&known)?;
+            Ok::<_, Error>(Descriptor::new(way::oci_layer(method.compression()), digest, size))
+        };
+        if held.len() < HELD {
+            let descriptor = descriptor(hasher)?;
+            if target.repository.has_blob(&descriptor.digest)?.is_some() {
+                say("Layer already exists", descriptor.size, Some(descriptor.size));
+                return Ok(descriptor);
+            }
+            let mut open = |offset: u64| {
+                let rest = held.get(offset as usize..).unwrap_or_default().to_vec();
+                Ok(Box::new(io::Cursor::new(rest)) as Box<dyn Read + Send>)
+            };
+            target.repository.push_blob(&descriptor, &mut open, &|done| say("Pushing", done, total))?;
+            say("Pushed", descriptor.size, Some(descriptor.size));
+            return Ok(descriptor);
+        }
+        let mut upload = target.repository.upload()?;
+        let mut piece = held;
+        loop {
+            io::Write::write_all(&mut upload, &piece).map_err(failed)?;
+            // How large it becomes is not known; so far it is this much of the layer.
+            say("Pushing", hasher.len(), total.filter(|total| *total > hasher.len()));
+            piece.resize(PIECE, 0);
+            let n = read(&mut source, &mut piece).map_err(failed)?;
+            if n == 0 {
+                break;
+            }
+            piece.truncate(n);
+            hasher.update(&piece);
+        }
+        let descriptor = descriptor(hasher)?;
+        upload.finish(&descriptor.digest)?;
+        say("Pushed", descriptor.size, Some(descriptor.size));
+        Ok(descriptor)
+    }
+
+    fn said(&self, layer: &Descriptor, status: &'static str) {
+        let id = layer.digest.short().to_owned();
+        self.events.event(Event::Progress { id, status, done: layer.size, total: Some(layer.size) });
+    }
+}
+
+fn id_of(way: &Way) -> String {
+    match way {
+        Way::Known(descriptor) => descriptor.digest.short().to_owned(),
+        Way::Make { diff_id, .. } => diff_id.short().to_owned(),
+    }
+}
+
+fn read(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn layer_error(diff_id: &DiffId, error: io::Error) -> Error {
+    let damaged = error.kind() == io::ErrorKind::InvalidData;
+    let error = transfer::made_error(&diff_id.0, error);
+    match damaged {
+        true => error
+            .hint("strake system check --repair drops what is damaged; then build or pull the image again"),
+        false => error,
+    }
+}
+
+/// Why an image did not go.
+enum Failed {
+    /// A layer no longer becomes what it once left as.
+    Changed,
+    Error(Error),
+}
+
+impl Failed {
+    fn into_error(self) -> Error {
+        match self {
+            Failed::Changed => Error::internal("a layer is compressed to other bytes each time"),
+            Failed::Error(error) => error,
+        }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed::Error(error.into())
+    }
+}
