@@ -44,7 +44,7 @@ impl Push<'_> {
         let known: Option<Vec<Descriptor>> = ways
             .iter()
             .map(|way| match way {
-                Way::Known(descriptor) => Some(descriptor.clone()),
+                Way::Known(descriptor) => Some(Descriptor::clone(descriptor)),
                 Way::Make { .. } => None,
             })
             .collect();
@@ -123,7 +123,7 @@ impl Push<'_> {
             image.config.bytes.len() as u64,
         );
         // A layer may be in the image twice.
-        let mut todo: Vec<Way> = vec![Way::Known(config)];
+        let mut todo: Vec<Way> = vec![Way::Known(Box::new(config))];
         for way in ways {
             if !todo.contains(way) {
                 todo.push(way.clone());

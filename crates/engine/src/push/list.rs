@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub(super) enum Sent {
     Whole(Raw),
     /// A manifest that it lists is on neither side. Nothing was sent.
-    Missing(Descriptor),
+    Missing(Box<Descriptor>),
 }
 
 impl Push<'_> {
@@ -34,7 +34,7 @@ impl Push<'_> {
         let transfer = self.transfer(&source, target);
         let tree = transfer.survey(&sent)?;
         if let Some(missing) = missing(&tree) {
-            return Ok(Sent::Missing(missing));
+            return Ok(Sent::Missing(Box::new(missing)));
         }
         transfer.send(&tree)?;
         target.put(&sent)?;

@@ -11,7 +11,7 @@ use crate::Result;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Way {
     /// As what is known: its bytes are here, or can be made again.
-    Known(Descriptor),
+    Known(Box<Descriptor>),
     /// Compressed now, for the first time in this way.
     Make { diff_id: DiffId, method: Method },
 }
@@ -35,7 +35,7 @@ fn way(store: &Store, diff_id: &DiffId, before: Option<&Descriptor>, options: &P
     if let (None, Some(before)) = (options.method, before)
         && (store.has_blob(&before.digest)? || store.compressed_to(&before.digest)?.is_some())
     {
-        return Ok(Way::Known(before.clone()));
+        return Ok(Way::Known(Box::new(before.clone())));
     }
     let method = options.method.unwrap_or(Method::GZIP);
     let held = store.layer_blobs(diff_id)?.into_iter().find(|blob| match compression(&blob.media_type) {
@@ -43,10 +43,12 @@ fn way(store: &Store, diff_id: &DiffId, before: Option<&Descriptor>, options: &P
         held => !options.force || held == method.compression(),
     });
     if let Some(blob) = held {
-        return Ok(Way::Known(Descriptor::new(&blob.media_type, blob.digest, blob.size)));
+        let descriptor = Descriptor::new(&blob.media_type, blob.digest, blob.size);
+        return Ok(Way::Known(Box::new(descriptor)));
     }
     if let Some(known) = store.compressed(diff_id, &method.to_string())? {
-        return Ok(Way::Known(Descriptor::new(oci_layer(method.compression()), known.digest, known.size)));
+        let descriptor = Descriptor::new(oci_layer(method.compression()), known.digest, known.size);
+        return Ok(Way::Known(Box::new(descriptor)));
     }
     Ok(Way::Make { diff_id: diff_id.clone(), method })
 }

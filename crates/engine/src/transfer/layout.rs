@@ -103,10 +103,9 @@ impl Layout {
         match name {
             Some(name) => {
                 entry.annotations.insert(annotation::REF_NAME.to_owned(), name.to_owned());
-                index.manifests.retain(|known| {
-                    known.annotations.get(annotation::REF_NAME).is_none_or(|known| known != name)
-                        && !(known.digest == entry.digest
-                            && !known.annotations.contains_key(annotation::REF_NAME))
+                index.manifests.retain(|known| match known.annotations.get(annotation::REF_NAME) {
+                    Some(known) => known != name,
+                    None => known.digest != entry.digest,
                 });
             }
             None if index.manifests.iter().any(|known| known.digest == entry.digest) => return Ok(()),

@@ -193,7 +193,7 @@ impl Transfer<'_> {
                 media_type::is_index(&entry.media_type) || media_type::is_manifest(&entry.media_type);
             if !is_document {
                 // Where it is to be had, its manifest says; a registry may not hold it.
-                if !(media_type::is_foreign_layer(&entry.media_type) && !entry.urls.is_empty()) {
+                if !media_type::is_foreign_layer(&entry.media_type) || entry.urls.is_empty() {
                     tree.blobs.push(entry);
                 }
                 continue;
