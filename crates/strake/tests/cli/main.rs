@@ -19,6 +19,7 @@ mod ordinary_user;
 mod prune;
 mod pull;
 mod registries;
+mod push;
 mod registry_interop;
 mod registry_serve;
 mod rmi;
