@@ -97,8 +97,7 @@ fn compressions_and_formats() {
     assert_eq!(kinds(&manifest(&fresh, &again)), ["gzip", "gzip", "gzip"]);
     push(&fresh, &again, &["--compression", "zstd", "--force-compression"]);
     assert_eq!(kinds(&manifest(&fresh, &again)), ["zstd", "zstd", "zstd"]);
-    let refused =
-        store.fails(1, &["push", "--format", "docker", "--compression", "zstd", &name("refused")]);
+    let refused = store.fails(1, &["push", "--format", "docker", "--compression", "zstd", &name("refused")]);
     assert!(refused.contains("a Docker manifest has no layers compressed by zstd"), "{refused}");
 }
 

@@ -85,7 +85,10 @@ fn from_registry_to_registry_and_layout_with_what_refers_to_it() {
     assert_eq!(files(&other.dir().join("layout")), blobs);
     let three = Served::start();
     assert_eq!(other.ok(&["copy", "-q", "oci:layout:1", &three.name("back:1")]), format!("{digest}\n"));
-    assert_eq!(manifest(&other, &format!("{}@{referrer}", three.name("back")))["layers"][0]["mediaType"], "text/plain");
+    assert_eq!(
+        manifest(&other, &format!("{}@{referrer}", three.name("back")))["layers"][0]["mediaType"],
+        "text/plain"
+    );
     let unclear = other.fails(1, &["copy", "-q", "oci:layout:3", &three.name("back:1")]);
     assert!(unclear.contains("has no image \"3\"; it has: 1, 2"), "{unclear}");
     // Others read it.
@@ -119,7 +122,10 @@ fn whole_lists_and_one_of_them() {
     let arm = store.ok(&["copy", "-q", "--platform", "linux/arm64", &list, &two.name("arm:1")]);
     assert_eq!(index["manifests"][1]["digest"].as_str().unwrap(), arm.trim_end());
     let none = store.fails(1, &["copy", "-q", "--platform", "linux/s390x", &list, &two.name("arm:1")]);
-    assert!(none.contains("no matching manifest for linux/s390x: there are linux/amd64, linux/arm64"), "{none}");
+    assert!(
+        none.contains("no matching manifest for linux/s390x: there are linux/amd64, linux/arm64"),
+        "{none}"
+    );
     // What is pulled of it is passed on whole as long as the registry has the rest.
     let fresh = TestStore::new();
     fresh.ok(&["pull", "-q", &list]);

@@ -22,7 +22,11 @@ fn platforms(index: &Value) -> Vec<String> {
     let platform = |entry: &Value| {
         let platform = &entry["platform"];
         let variant = platform["variant"].as_str().map(|variant| format!("/{variant}")).unwrap_or_default();
-        format!("{}/{}{variant}", platform["os"].as_str().unwrap(), platform["architecture"].as_str().unwrap())
+        format!(
+            "{}/{}{variant}",
+            platform["os"].as_str().unwrap(),
+            platform["architecture"].as_str().unwrap()
+        )
     };
     index["manifests"].as_array().unwrap().iter().map(platform).collect()
 }
@@ -75,7 +79,10 @@ fn images_of_a_registry_are_listed_and_mounted() {
     let list = served.name("team/app:1");
     other.ok(&["manifest", "create", &list, &names[0]]);
     let refused = other.fails(1, &["manifest", "create", &list, &names[1]]);
-    assert!(refused.contains("refusing to amend an existing manifest list with no --amend flag"), "{refused}");
+    assert!(
+        refused.contains("refusing to amend an existing manifest list with no --amend flag"),
+        "{refused}"
+    );
     other.ok(&["manifest", "create", "--amend", &list, &names[1]]);
     other.ok(&["manifest", "annotate", "--variant", "v9", "--annotation", "a=b", &list, &names[1]]);
     let shown = other.ok(&["manifest", "inspect", &list, &names[1]]);
@@ -100,7 +107,13 @@ fn images_of_a_registry_are_listed_and_mounted() {
     other.ok(&["manifest", "remove", &docker, first]);
     assert_eq!(platforms(&manifest(&other, &docker)), ["linux/arm64/v9"]);
     let fresh = TestStore::new();
-    fresh.ok(&["pull", "-q", "--platform", "linux/amd64", &format!("{}@{}", served.name("team/app"), digest.trim_end())]);
+    fresh.ok(&[
+        "pull",
+        "-q",
+        "--platform",
+        "linux/amd64",
+        &format!("{}@{}", served.name("team/app"), digest.trim_end()),
+    ]);
 }
 
 #[test]

@@ -28,8 +28,11 @@ fn with_app() -> TestStore {
     std::fs::create_dir(&context).unwrap();
     std::fs::write(context.join("large"), noise(3 << 20)).unwrap();
     std::fs::write(context.join("small"), "a few words\n".repeat(100)).unwrap();
-    std::fs::write(context.join("Dockerfile"), "FROM bb\nCOPY large /\nCOPY small /\nCMD [\"head\", \"-n1\", \"/small\"]\n")
-        .unwrap();
+    std::fs::write(
+        context.join("Dockerfile"),
+        "FROM bb\nCOPY large /\nCOPY small /\nCMD [\"head\", \"-n1\", \"/small\"]\n",
+    )
+    .unwrap();
     store.ok(&["build", "--build-arg", "SOURCE_DATE_EPOCH=0", "-q", "-t", "app:1", "context"]);
     store
 }

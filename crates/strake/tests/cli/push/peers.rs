@@ -24,9 +24,14 @@ fn skopeo_and_podman_read_what_was_pushed() {
         return;
     }
     let store = with_app();
-    let layers: Value =
-        serde_json::from_str(&store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"]))
-            .unwrap();
+    let layers: Value = serde_json::from_str(&store.ok(&[
+        "image",
+        "inspect",
+        "--format",
+        "{{json .RootFS.Layers}}",
+        "app:1",
+    ]))
+    .unwrap();
     for (tag, options) in [
         ("gzip", &[][..]),
         ("zstd", &["--compression", "zstd"]),
@@ -37,7 +42,8 @@ fn skopeo_and_podman_read_what_was_pushed() {
         let digest = push(&store, &name, options);
         let at = format!("docker://{name}");
         let inspected = ran(Command::new("skopeo").args(["inspect", "--tls-verify=false", &at]));
-        let found: Value = serde_json::from_str(&inspected.stdout).unwrap_or_else(|_| panic!("{inspected:?}"));
+        let found: Value =
+            serde_json::from_str(&inspected.stdout).unwrap_or_else(|_| panic!("{inspected:?}"));
         assert_eq!(found["Digest"], digest.as_str());
         if !is_root() || !have("podman") {
             continue;
@@ -100,6 +106,9 @@ fn docker_pulls_what_was_pushed() {
         let pulled = docker(&["pull", "-q", &name]);
         assert_eq!(pulled.code, 0, "{pulled:?}");
         let shown = docker(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &name]);
-        assert_eq!(shown.stdout, store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"]));
+        assert_eq!(
+            shown.stdout,
+            store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"])
+        );
     }
 }
