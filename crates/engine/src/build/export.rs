@@ -1,17 +1,14 @@
 //! Layers and a config become an image with names.
 
 use dockerfile::lower::Lowered;
-use oci::{ChainId, DiffId, Document, ImageConfig, ImageId, annotation};
+use oci::{ChainId, DiffId, Document, ImageConfig, ImageId, Reference, annotation};
 use store::{Base, ImageMeta};
 
-use crate::build::request::BuildRequest;
 use crate::{Engine, Result};
 
-/// Writes the config, records the image, sets its references: the last of these is the moment the
-/// image becomes visible by name.
+/// Writes the config and records the image, which has no name yet.
 pub(crate) fn export(
     engine: &Engine,
-    request: &BuildRequest,
     lowered: &Lowered,
     layers: Vec<DiffId>,
     say: &dyn Fn(&str),
@@ -36,11 +33,26 @@ pub(crate) fn export(
     }
     let image = engine.store.put_image(&document.bytes, &meta)?;
     say(&format!("writing image {image} done"));
-    for reference in &request.tags {
-        engine.store.set_reference(reference, &image)?;
+    Ok((image, meta.base))
+}
+
+/// Sets the references: the moment the build becomes visible by name. With several images each name stands for an
+/// index of them, and for `image` where one is run.
+pub(crate) fn name(
+    engine: &Engine,
+    references: &[Reference],
+    image: &ImageId,
+    images: &[ImageId],
+    say: &dyn Fn(&str),
+) -> Result<()> {
+    for reference in references {
+        engine.store.set_reference(reference, image)?;
+        if images.len() > 1 {
+            crate::manifest::set(engine, reference, images)?;
+        }
         say(&format!("naming to {reference} done"));
     }
-    Ok((image, meta.base))
+    Ok(())
 }
 
 /// Stands for the time of a history entry of this build until it is known.

@@ -4,6 +4,7 @@
 //! -> layers -> image. The image becomes visible by the last thing done: its references are set.
 
 mod context;
+mod emulation;
 mod export;
 mod ignore;
 mod observe;
@@ -13,9 +14,10 @@ mod resolve;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use dockerfile::ast::Dockerfile;
 use dockerfile::lower::{LowerOptions, Lowered, lower};
 use dockerfile::{Diagnostic, render};
-use oci::Platform;
+use oci::{ImageId, Platform};
 use solver::{Lazy, Session};
 
 pub(crate) use export::timestamp;
@@ -51,25 +53,59 @@ pub fn build(
     for warning in &parsed.warnings {
         events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
     }
-    let platform = request.platform.clone().unwrap_or_else(Platform::host);
+    let mut platforms = request.platforms.clone();
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
     let mut bases = Bases::new(engine, request, &steps, events, interrupted);
-    let lowered = lower(&parsed.dockerfile, &options(request, &inputs, platform), &mut bases)
-        .map_err(|all| syntax(&inputs, "failed to plan the build", &all))?;
-    for warning in &lowered.warnings {
-        events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
+    // All are planned before the first runs: what cannot be is seen early.
+    let plans = platforms
+        .iter()
+        .map(|platform| plan(&parsed.dockerfile, request, &inputs, platform, &mut bases, events))
+        .collect::<Result<Vec<_>>>()?;
+    let mut made = Vec::with_capacity(plans.len());
+    for lowered in &plans {
+        let solved = solve(engine, request, &inputs, lowered, &steps, interrupted)?;
+        made.push(internal(&steps, "exporting to image", |say| {
+            export::export(engine, lowered, solved.layers, say)
+        })?);
     }
-    refuse(&lowered)?;
-    if !lowered.unused_build_args.is_empty() {
-        let names = lowered.unused_build_args.join(", ");
-        events.event(Event::Warning(format!("one or more build-args were not consumed: {names}")));
+    let images: Vec<ImageId> = made.iter().map(|(image, _)| image.clone()).collect();
+    let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
+    let (image, base) = made.swap_remove(host);
+    if !request.tags.is_empty() {
+        internal(&steps, "naming the image", |say| {
+            export::name(engine, &request.tags, &image, &images, say)
+        })?;
     }
-    let solved = solve(engine, request, &inputs, &lowered, &steps, interrupted)?;
-    let (image, base) = internal(&steps, "exporting to image", |say| {
-        export::export(engine, request, &lowered, solved.layers, say)
-    })?;
     drop(lease);
     let (cached, ran) = steps.counts();
     Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
+}
+
+/// What is to be done for one platform.
+fn plan(
+    dockerfile: &Dockerfile,
+    request: &BuildRequest,
+    inputs: &Inputs,
+    platform: &Platform,
+    bases: &mut Bases<'_>,
+    events: &dyn Events,
+) -> Result<Lowered> {
+    let lowered = lower(dockerfile, &options(request, inputs, platform.clone()), bases)
+        .map_err(|all| syntax(inputs, "failed to plan the build", &all))?;
+    // What is wrong for one platform is wrong for the next.
+    if request.platforms.first().is_none_or(|first| first == platform) {
+        for warning in &lowered.warnings {
+            events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
+        }
+        if !lowered.unused_build_args.is_empty() {
+            let names = lowered.unused_build_args.join(", ");
+            events.event(Event::Warning(format!("one or more build-args were not consumed: {names}")));
+        }
+    }
+    refuse(&lowered)?;
+    Ok(lowered)
 }
 
 fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> LowerOptions {
@@ -77,7 +113,8 @@ fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> Lower
         target: request.target.clone(),
         build_args: request.build_args.clone(),
         platform,
-        implicit_platform: request.platform.is_none(),
+        implicit_platform: request.platforms.is_empty(),
+        multi_platform: request.platforms.len() > 1,
         build_platform: Platform::host(),
         source: inputs.dockerfile.clone(),
         labels: request.labels.clone(),
@@ -94,12 +131,14 @@ fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> Lower
 fn refuse(lowered: &Lowered) -> Result<()> {
     let host = Platform::host();
     for stage in lowered.stages.iter().filter(|stage| stage.runs) {
-        if !stage.platform.matches(&host) {
+        if !stage.platform.matches(&host) && !emulation::runs(&stage.platform) {
             return Err(Error::unsupported(format!(
                 "stage {} runs commands for {}, and this machine runs {host}",
                 stage.name, stage.platform
             ))
-            .hint("build for this machine's platform, or let the stage only COPY"));
+            .hint(
+                "to emulate it, install qemu-user-static and binfmt-support; or let the stage only COPY, or run on the build platform: FROM --platform=$BUILDPLATFORM",
+            ));
         }
     }
     for (_, vertex) in lowered.graph.iter() {

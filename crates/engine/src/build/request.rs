@@ -25,8 +25,8 @@ pub struct BuildRequest {
     pub no_cache: bool,
     /// Look base images up at their registry even where they are in the store.
     pub pull: bool,
-    /// What the image is to run on; `None`: this machine.
-    pub platform: Option<Platform>,
+    /// What the image is to run on: none for this machine; with several, an image for each, under an index.
+    pub platforms: Vec<Platform>,
     /// Network of RUN steps that ask for none.
     pub network: graph::Network,
     /// `name` and `address` pairs for `/etc/hosts` of RUN steps.
@@ -88,7 +88,7 @@ impl std::fmt::Debug for SecretSource {
 /// What a build made.
 #[derive(Debug, Clone)]
 pub struct BuildResult {
-    /// The image.
+    /// The image; of several platforms the one for this machine, else the first.
     pub image: ImageId,
     /// The names it got.
     pub references: Vec<Reference>,

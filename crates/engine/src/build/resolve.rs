@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use dockerfile::lower::{ConfigResolver, ResolvedImage};
-use oci::{Digest, ImageId, Platform, Reference};
+use oci::{Digest, ImageId, Index, Manifest, Platform, Reference, media_type};
 use store::ResolveError;
 
+use crate::archive;
 use crate::build::observe::{Steps, internal};
 use crate::build::request::BuildRequest;
 use crate::pull::{PullRequest, PullSource, pull};
@@ -74,21 +75,20 @@ impl<'a> Bases<'a> {
 
     fn find(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let here = self.in_store(reference)?;
-        if let Some(id) = &here
-            && !self.request.pull
-        {
-            let found = self.resolved(reference, id)?;
-            if found.config.platform().matches(platform) {
-                return Ok(found);
+        if !self.request.pull {
+            if let Some(id) = self.for_platform(reference, here.as_ref(), platform)? {
+                return self.resolved(reference, &id);
             }
-            let other = found.config.platform();
-            return self.fetch(reference, platform).map_err(|error| {
-                Error::not_found(format!(
-                    "{} in the store is for {other}, not for {platform}, and it could not be pulled: {}",
-                    reference.familiar(),
-                    error.message
-                ))
-            });
+            if let Some(id) = &here {
+                let other = self.engine.image(id)?.config.value.platform();
+                return self.fetch(reference, platform).map_err(|error| {
+                    Error::not_found(format!(
+                        "{} in the store is for {other}, not for {platform}, and it could not be pulled: {}",
+                        reference.familiar(),
+                        error.message
+                    ))
+                });
+            }
         }
         match (self.fetch(reference, platform), here) {
             (Ok(found), _) => Ok(found),
@@ -108,11 +108,50 @@ impl<'a> Bases<'a> {
         }
     }
 
+    /// The image for `platform` that is here: the one that is `named` so, or another of the index that the name stands
+    /// for or that image came by.
+    fn for_platform(
+        &self,
+        reference: &Reference,
+        named: Option<&ImageId>,
+        platform: &Platform,
+    ) -> Result<Option<ImageId>> {
+        let store = &self.engine.store;
+        let mut index = if reference.digest.is_none() { store.manifest(reference)? } else { None };
+        if let Some(id) = named {
+            let image = self.engine.image(id)?;
+            if image.config.value.platform().matches(platform) {
+                return Ok(Some(id.clone()));
+            }
+            index = index.or(image.meta.index);
+        }
+        let Some(chosen) =
+            index.and_then(|digest| self.document::<Index>(&digest)?.select(platform).cloned())
+        else {
+            return Ok(None);
+        };
+        let id = match media_type::is_config(&chosen.media_type) {
+            true => Some(chosen.digest),
+            false => self.document::<Manifest>(&chosen.digest).map(|manifest| manifest.config.digest),
+        };
+        let Some(id) = id.map(ImageId) else { return Ok(None) };
+        Ok(store.image(&id)?.map(|_| id))
+    }
+
+    /// A document of the store; `None` where it is not here, or is something else.
+    fn document<T: serde::de::DeserializeOwned>(&self, digest: &Digest) -> Option<T> {
+        let bytes = self.engine.store.read_blob(digest, archive::DOCUMENT_LIMIT).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
     fn fetch(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let name = format!("[internal] load metadata for {reference}");
         let source = PullSource::Registry(reference.clone());
-        let request =
-            PullRequest { interrupted: Some(self.interrupted), ..PullRequest::new(source, platform.clone()) };
+        let request = PullRequest {
+            interrupted: Some(self.interrupted),
+            names: platform.matches(&Platform::host()),
+            ..PullRequest::new(source, platform.clone())
+        };
         let pulled = internal(self.steps, &name, |_| {
             pull(self.engine, &request, &self.request.registry, self.events)
         })?;

@@ -164,6 +164,14 @@ fn image(
         annotations: manifest.value.annotations.clone(),
     };
     archive::record(store, &config, meta)?;
+    if !request.names {
+        // By the image's own digest: that of the index is the name of this machine's image.
+        store.add_repo_digest(&reference.name(), &manifest.digest, &id)?;
+        if reference.digest.is_none() && before.is_none() {
+            store.set_manifest(reference, &whole)?;
+        }
+        return Ok(pulled);
+    }
     if reference.digest.is_none() {
         store.set_reference(reference, &id)?;
     }

@@ -18,6 +18,9 @@ pub struct PullRequest<'a> {
     pub all_tags: bool,
     /// Blobs fetched at once; `None`: [`PullRequest::JOBS`].
     pub jobs: Option<usize>,
+    /// Let the reference stand for the image here. Not so for a base of another platform than this machine's: the
+    /// name goes on to mean what it does.
+    pub names: bool,
     /// Set when it is to end early: what came by then is kept for the next pull.
     pub interrupted: Option<&'a AtomicBool>,
 }
@@ -28,7 +31,7 @@ impl PullRequest<'_> {
 
     /// The image of that source and platform.
     pub fn new(source: PullSource, platform: Platform) -> Self {
-        PullRequest { source, platform, all_tags: false, jobs: None, interrupted: None }
+        PullRequest { source, platform, all_tags: false, jobs: None, names: true, interrupted: None }
     }
 }
 

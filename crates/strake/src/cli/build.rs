@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use engine::build::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
-use engine::{Events, Silent};
+use engine::push::{PushOptions, PushRequest};
+use engine::{Engine, Events, Silent};
 use oci::{Platform, Reference};
 
 use crate::cli::progress::Plain;
+use crate::cli::transfer::Transfer;
 use crate::cli::{CliError, Global, Outcome, interrupt, output};
 
 #[derive(Debug, clap::Args)]
@@ -39,9 +41,9 @@ pub(crate) struct Args {
     /// Always look for newer base images at their registries
     #[arg(long)]
     pub pull: bool,
-    /// Platform of the image, `os/architecture[/variant]`
-    #[arg(long)]
-    pub platform: Option<String>,
+    /// Platforms of the image, `os/architecture[/variant]`, separated by commas
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Network of RUN instructions
     #[arg(long, value_parser = ["default", "host", "none"], default_value = "default")]
     pub network: String,
@@ -57,6 +59,9 @@ pub(crate) struct Args {
     /// OCI runtime for RUN instructions: `crun`, `runc` or a path (default: built in)
     #[arg(long)]
     pub runtime: Option<PathBuf>,
+    /// Push the image, by all its names, when it is built
+    #[arg(long)]
+    pub push: bool,
     /// Write the image ID to this file
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -76,12 +81,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let request = request(&args, global)?;
+    if args.push && request.tags.is_empty() {
+        return Err(CliError::new("--push needs a name to push to: give one by --tag"));
+    }
     let engine = global.engine_for_containers()?;
     let interrupted = interrupt::watch()?;
     let plain = Plain::default();
     let quiet = args.quiet || args.progress == "quiet";
     let events: &dyn Events = if quiet { &Silent } else { &plain };
     let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, events)?;
+    if args.push {
+        push(&engine, &request, quiet)?;
+    }
     if let Some(path) = &args.iidfile {
         fs::write(path, result.image.to_string())
             .map_err(|e| CliError::new(format!("cannot write {}: {e}", path.display())))?;
@@ -90,6 +101,17 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
         output::text(&format!("{}\n", result.image))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pushes all names that the image got.
+fn push(engine: &Engine, request: &BuildRequest, quiet: bool) -> Result<(), CliError> {
+    let transfer = Transfer::new();
+    let events: &dyn Events = if quiet { &Silent } else { &transfer };
+    for name in &request.tags {
+        let push = PushRequest { name: name.clone(), all_tags: false, options: PushOptions::default() };
+        engine::push::push(engine, &push, &request.registry, events)?;
+    }
+    Ok(())
 }
 
 fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
@@ -117,7 +139,8 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
             Err(error) => Err(CliError::new(format!("invalid tag {tag:?}: {error}"))),
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose();
+    let platforms =
+        args.platform.iter().map(|text| text.trim().parse::<Platform>()).collect::<Result<Vec<_>, _>>();
     Ok(BuildRequest {
         context,
         dockerfile,
@@ -132,7 +155,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
             .collect(),
         no_cache: args.no_cache,
         pull: args.pull,
-        platform: platform.map_err(|e| CliError::new(e.to_string()))?,
+        platforms: platforms.map_err(|e| CliError::new(e.to_string()))?,
         network: match args.network.as_str() {
             "none" => engine::build::Network::None,
             "host" => engine::build::Network::Host,

@@ -5,6 +5,7 @@ mod copy;
 mod errors;
 mod ignore;
 mod lapses;
+mod platforms;
 mod run;
 mod stages;
 mod stdin;
