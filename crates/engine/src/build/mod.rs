@@ -63,21 +63,21 @@ pub fn build(
         .iter()
         .map(|platform| plan(&parsed.dockerfile, request, &inputs, platform, &mut bases, events))
         .collect::<Result<Vec<_>>>()?;
-    let mut made = Vec::with_capacity(plans.len());
+    let mut solved = Vec::with_capacity(plans.len());
     for lowered in &plans {
-        let solved = solve(engine, request, &inputs, lowered, &steps, interrupted)?;
-        made.push(internal(&steps, "exporting to image", |say| {
-            export::export(engine, lowered, solved.layers, say)
-        })?);
+        solved.push(solve(engine, request, &inputs, lowered, &steps, interrupted)?.layers);
     }
-    let images: Vec<ImageId> = made.iter().map(|(image, _)| image.clone()).collect();
     let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
-    let (image, base) = made.swap_remove(host);
-    if !request.tags.is_empty() {
-        internal(&steps, "naming the image", |say| {
-            export::name(engine, &request.tags, &image, &images, say)
-        })?;
-    }
+    let (image, base) = internal(&steps, "exporting to image", |say| {
+        let mut made = Vec::with_capacity(plans.len());
+        for (lowered, layers) in plans.iter().zip(solved) {
+            made.push(export::export(engine, lowered, layers, say)?);
+        }
+        let images: Vec<ImageId> = made.iter().map(|(image, _)| image.clone()).collect();
+        let (image, base) = made.swap_remove(host);
+        export::name(engine, &request.tags, &image, &images, say)?;
+        Ok((image, base))
+    })?;
     drop(lease);
     let (cached, ran) = steps.counts();
     Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
