@@ -4,7 +4,6 @@
 //! a container, whose files do not have it.
 
 use std::fs;
-use std::path::Path;
 
 use oci::Platform;
 
@@ -13,20 +12,19 @@ const REGISTERED: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Whether this machine's kernel can run programs of that platform by emulation.
 pub(super) fn runs(platform: &Platform) -> bool {
-    platform.os == "linux" && is_registered(Path::new(REGISTERED), platform)
+    let Ok(entries) = fs::read_dir(REGISTERED) else { return false };
+    platform.os == "linux"
+        && entries
+            .flatten()
+            .any(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| interprets(&text, platform)))
 }
 
-fn is_registered(list: &Path, platform: &Platform) -> bool {
-    let Some(magic) = machine(platform) else { return false };
-    let Ok(entries) = fs::read_dir(list) else { return false };
-    entries.flatten().any(|entry| {
-        let text = fs::read_to_string(entry.path()).unwrap_or_default();
-        let mut lines = text.lines();
-        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        lines.next() == Some("enabled")
-            && field("flags:").is_some_and(|flags| flags.contains('F'))
-            && field("magic").is_some_and(|found| is_for(found, magic))
-    })
+/// Whether an interpreter, as the kernel describes it, runs that platform's programs in a container.
+fn interprets(text: &str, platform: &Platform) -> bool {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    text.lines().next() == Some("enabled")
+        && field("flags:").is_some_and(|flags| flags.contains('F'))
+        && machine(platform).is_some_and(|machine| field("magic").is_some_and(|magic| is_for(magic, machine)))
 }
 
 /// Whether an entry's magic, the start of an ELF file in hex, is that of programs of this class, order and machine.
@@ -65,17 +63,14 @@ mod tests {
 
     #[test]
     fn an_interpreter_counts_where_it_works_in_containers() {
-        let dir = tempfile::tempdir().unwrap();
-        let runs = |platform: &str| is_registered(dir.path(), &platform.parse().unwrap());
-        assert!(!runs("linux/arm64"));
-        fs::write(dir.path().join("status"), "enabled\n").unwrap();
-        fs::write(dir.path().join("qemu-aarch64"), ARM64).unwrap();
-        assert!(runs("linux/arm64"));
-        assert!(!runs("linux/s390x") && !runs("linux/arm/v7") && !runs("linux/unheard-of"));
-        for broken in ["POC", "disabled"] {
-            let (from, to) = if broken == "POC" { ("POCF", broken) } else { ("enabled", broken) };
-            fs::write(dir.path().join("qemu-aarch64"), ARM64.replace(from, to)).unwrap();
-            assert!(!runs("linux/arm64"), "{broken}");
+        let runs = |text: &str, platform: &str| interprets(text, &platform.parse().unwrap());
+        assert!(runs(ARM64, "linux/arm64"));
+        for other in ["linux/s390x", "linux/arm/v7", "linux/unheard-of"] {
+            assert!(!runs(ARM64, other), "{other}");
         }
+        assert!(!runs(&ARM64.replace("POCF", "POC"), "linux/arm64"));
+        assert!(!runs(&ARM64.replace("enabled", "disabled"), "linux/arm64"));
+        assert!(!runs(&ARM64.replace("7f45", "7f4"), "linux/arm64"));
+        assert!(!runs("enabled\n", "linux/arm64"));
     }
 }
