@@ -13,7 +13,7 @@ use crate::{Error, Event, Result};
 
 /// A compressed layer of up to so many bytes is held in memory until its digest is known, so that it need not be sent
 /// if the registry has it.
-const HELD: usize = 2 << 20;
+const HELD: usize = 1 << 20;
 const PIECE: usize = 256 << 10;
 
 impl Push<'_> {

@@ -3,7 +3,8 @@
 //! libdeflate is more than twice as fast as zlib at the same size, but ends every stream that it makes: the last of its
 //! deflate blocks is marked final. To join streams, that mark is found and cleared, and the stream is led to a byte's
 //! edge by an empty stored block, as zlib's sync flush does (RFC 1951, 3.2.3 and 3.2.4). Where the last block begins
-//! only a walk over all symbols tells; it copies nothing and costs a small part of the compression.
+//! only a walk over all symbols tells. It copies nothing, takes several symbols in one step, and does not branch on
+//! what they are: it costs a small part of the compression.
 
 use std::io;
 
@@ -165,9 +166,8 @@ impl Bits<'_> {
     }
 
     /// The value of the next code, with at least 15 bits held or all that are left.
-    #[inline]
     fn symbol(&mut self, code: &Code) -> Option<u16> {
-        let found = code.lookup[(self.held & ((1 << LOOKUP) - 1)) as usize];
+        let found = code.lookup[self.ahead()];
         let (length, value) = match found.length {
             0 => code.long(self.held)?,
             length => (u32::from(length), found.value),
@@ -176,20 +176,44 @@ impl Bits<'_> {
         Some(value)
     }
 
+    /// What a lookup is done by.
+    #[inline]
+    fn ahead(&self) -> usize {
+        (self.held & ((1 << LOOKUP) - 1)) as usize
+    }
+
     fn skip_symbols(&mut self, codes: &Codes) -> Option<()> {
         loop {
-            // The longest there can be: 15 + 5 bits for a length and 15 + 13 for its distance.
+            // The longest step there can be has 15 + 5 bits for a length and 15 + 13 for its distance.
             self.refill();
+            let step = codes.steps[self.ahead()];
+            if step.bits != 0 {
+                self.drop_bits(step.bits.into())?;
+                // Where no distance follows nothing of it is taken: what symbols are is as good as random, and a wrong
+                // guess of the processor costs more than the lookup.
+                let distance = codes.distances.lookup[self.ahead()];
+                let bits = u16::from(distance.length) + distance.value;
+                if step.distance & u16::from(distance.length == 0) != 0 {
+                    self.skip_distance(codes)?;
+                    continue;
+                }
+                self.drop_bits((bits & step.distance).into())?;
+                continue;
+            }
             match self.symbol(&codes.literals)? {
                 LITERAL => {}
                 END => return Some(()),
                 extra => {
                     self.drop_bits(u32::from(extra - LENGTH))?;
-                    let extra = self.symbol(&codes.distances)?;
-                    self.drop_bits(u32::from(extra))?;
+                    self.skip_distance(codes)?;
                 }
             }
         }
+    }
+
+    fn skip_distance(&mut self, codes: &Codes) -> Option<()> {
+        let extra = self.symbol(&codes.distances)?;
+        self.drop_bits(extra.into())
     }
 }
 
@@ -198,10 +222,20 @@ const LITERAL: u16 = 0;
 const END: u16 = 1;
 const LENGTH: u16 = 2;
 
+/// Symbols that are skipped at once: as many literals as a lookup has, and a length behind them if it has that whole.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    /// Bits of all, the length's extra ones included; 0 where the first symbol is none of these or too long.
+    bits: u16,
+    /// All ones if a distance follows.
+    distance: u16,
+}
+
 /// The two codes of a block.
 struct Codes {
     literals: Code,
     distances: Code,
+    steps: Box<[Step; 1 << LOOKUP]>,
 }
 
 impl Codes {
@@ -213,7 +247,12 @@ impl Codes {
             _ => LENGTH + (symbol as u16 - 261) / 4,
         };
         let distance = |symbol| if symbol < 4 { 0 } else { symbol as u16 / 2 - 1 };
-        Some(Codes { literals: Code::new(literals, literal)?, distances: Code::new(distances, distance)? })
+        let literals = Code::new(literals, literal)?;
+        let mut steps = Box::new([Step::default(); 1 << LOOKUP]);
+        for (ahead, step) in steps.iter_mut().enumerate() {
+            *step = literals.step(ahead);
+        }
+        Some(Codes { literals, distances: Code::new(distances, distance)?, steps })
     }
 
     /// RFC 1951, 3.2.6.
@@ -273,6 +312,23 @@ impl Code {
             next <<= 1;
         }
         Some(code)
+    }
+
+    /// What can be skipped where these are the next bits.
+    fn step(&self, ahead: usize) -> Step {
+        let mut step = Step::default();
+        loop {
+            // Beyond the lookup's bits are zeros, which say nothing: a code that needs them is not taken.
+            let found = self.lookup[ahead >> step.bits];
+            let bits = step.bits + u16::from(found.length);
+            if found.length == 0 || bits > LOOKUP as u16 || found.value == END {
+                return step;
+            }
+            step.bits = bits;
+            if found.value >= LENGTH {
+                return Step { bits: bits + found.value - LENGTH, distance: u16::MAX };
+            }
+        }
     }
 
     /// Length and value of a code, bit by bit.

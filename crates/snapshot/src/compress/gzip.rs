@@ -13,8 +13,9 @@ use flate2::Crc;
 
 use super::deflate::Deflater;
 
-/// Uncompressed bytes in a block: large enough that starting without the block before costs next to nothing.
-const BLOCK: usize = 1 << 20;
+/// Uncompressed bytes in a block: large enough that starting without the block before costs next to nothing (a
+/// thousandth and a half of the size).
+const BLOCK: usize = 512 << 10;
 
 /// No name, no time, unknown system: what Go's compress/gzip writes by default, too.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -50,7 +51,7 @@ impl<W: Write> GzipWriter<W> {
     /// Compresses at `level` (0 to 9) on `threads` threads beside the caller's (at least one).
     pub fn new(inner: W, level: u32, threads: usize) -> GzipWriter<W> {
         let level = level.min(9);
-        let most_pending = threads.max(1) * 2;
+        let most_pending = threads.max(1) + 2;
         let (sender, receiver) = sync_channel::<Job>(most_pending);
         let receiver = Arc::new(Mutex::new(receiver));
         let workers = (0..threads.max(1)).map(|_| {
