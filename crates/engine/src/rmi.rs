@@ -118,7 +118,7 @@ fn untag(engine: &Engine, text: &str, id: &ImageId, names: Names, removed: &mut 
     Ok(())
 }
 
-/// Why the image has to stay because of a container, if it has to.
+/// Why the image has to stay because of a container or a manifest list, if it has to.
 fn conflict(
     engine: &Engine,
     id: &ImageId,
@@ -134,11 +134,20 @@ fn conflict(
             ))));
         }
     }
-    Ok(containers.first().filter(|_| !force).map(|container| {
-        Error::conflict(format!(
+    if force {
+        return Ok(None);
+    }
+    if let Some(container) = containers.first() {
+        return Ok(Some(Error::conflict(format!(
             "conflict: unable to delete {} (must be forced) - image is being used by stopped container {}",
             id.short(),
             short(&container.id)
+        ))));
+    }
+    Ok(engine.store.is_listed(id)?.then(|| {
+        Error::conflict(format!(
+            "conflict: unable to delete {} (must be forced) - image is in a manifest list",
+            id.short()
         ))
     }))
 }

@@ -72,6 +72,11 @@ impl Store {
         })
     }
 
+    /// Whether a list has the image, other than under a tag of the image itself.
+    pub fn is_listed(&self, id: &ImageId) -> Result<bool> {
+        self.db().read(|c| is_listed(c, id))
+    }
+
     /// Forgets what `reference` stands for, and returns it. A tag of that name stays.
     pub fn remove_manifest(&self, reference: &Reference) -> Result<Option<Digest>> {
         let name = key(reference)?;

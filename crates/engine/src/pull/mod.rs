@@ -140,6 +140,7 @@ fn image(
     if up_to_date
         && here.as_ref().is_some_and(|image| image.meta.manifest.as_ref() == Some(&manifest.digest))
         && is_known_as(engine, reference, &whole, &id)?
+        && (reference.digest.is_some() || store.manifest(reference)?.as_ref() == Some(&whole))
     {
         return Ok(pulled);
     }
@@ -174,6 +175,8 @@ fn image(
     }
     if reference.digest.is_none() {
         store.set_reference(reference, &id)?;
+        // So that it leaves as it came, with the other platforms' images where those are to be had.
+        store.set_manifest(reference, &whole)?;
     }
     store.add_repo_digest(&reference.name(), &whole, &id)?;
     Ok(pulled)

@@ -189,15 +189,14 @@ impl Bits<'_> {
             let step = codes.steps[self.ahead()];
             if step.bits != 0 {
                 self.drop_bits(step.bits.into())?;
-                // Where no distance follows nothing of it is taken: what symbols are is as good as random, and a wrong
+                // Where no distance follows, nothing of it is taken: what symbols are is as good as random, and a wrong
                 // guess of the processor costs more than the lookup.
-                let distance = codes.distances.lookup[self.ahead()];
-                let bits = u16::from(distance.length) + distance.value;
-                if step.distance & u16::from(distance.length == 0) != 0 {
+                let distance = codes.distance_steps[self.ahead()] & step.distance;
+                if distance == LONG {
                     self.skip_distance(codes)?;
-                    continue;
+                } else {
+                    self.drop_bits(distance.into())?;
                 }
-                self.drop_bits((bits & step.distance).into())?;
                 continue;
             }
             match self.symbol(&codes.literals)? {
@@ -222,6 +221,9 @@ const LITERAL: u16 = 0;
 const END: u16 = 1;
 const LENGTH: u16 = 2;
 
+/// For a code that is longer than a lookup.
+const LONG: u16 = u16::MAX;
+
 /// Symbols that are skipped at once: as many literals as a lookup has, and a length behind them if it has that whole.
 #[derive(Clone, Copy, Default)]
 struct Step {
@@ -236,6 +238,8 @@ struct Codes {
     literals: Code,
     distances: Code,
     steps: Box<[Step; 1 << LOOKUP]>,
+    /// Bits of a distance, its extra ones included, or `LONG`.
+    distance_steps: Box<[u16; 1 << LOOKUP]>,
 }
 
 impl Codes {
@@ -252,7 +256,14 @@ impl Codes {
         for (ahead, step) in steps.iter_mut().enumerate() {
             *step = literals.step(ahead);
         }
-        Some(Codes { literals, distances: Code::new(distances, distance)?, steps })
+        let distances = Code::new(distances, distance)?;
+        let mut distance_steps = Box::new([LONG; 1 << LOOKUP]);
+        for (found, step) in distances.lookup.iter().zip(distance_steps.iter_mut()) {
+            if found.length > 0 {
+                *step = u16::from(found.length) + found.value;
+            }
+        }
+        Some(Codes { literals, distances, steps, distance_steps })
     }
 
     /// RFC 1951, 3.2.6.

@@ -36,8 +36,9 @@ pub enum MethodError {
 }
 
 impl Method {
-    /// The gzip level that is used where none is asked for: as small as `gzip -6` makes it, at twice the speed.
-    pub const GZIP: Method = Method::Gzip(2);
+    /// The gzip level that is used where none is asked for: a thirtieth larger than `gzip -6` makes it, at three times
+    /// the speed.
+    pub const GZIP: Method = Method::Gzip(1);
     /// The zstd level that is used where none is asked for, as by zstd itself.
     pub const ZSTD: Method = Method::Zstd(3);
 
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn the_same_for_one_to_eight_threads() {
         let bytes = bytes(5 << 20, 3);
-        for method in [Method::Gzip(1), Method::GZIP, Method::ZSTD] {
+        for method in [Method::GZIP, Method::Gzip(6), Method::ZSTD] {
             let one = compress(method, &bytes, 1, 1 << 16);
             assert!(plain(&one) == bytes, "{method}");
             for threads in 2..=8 {

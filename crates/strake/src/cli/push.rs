@@ -37,7 +37,7 @@ pub(crate) struct How {
     /// How layers are compressed that were made here: gzip or zstd
     #[arg(long, alias = "compression-format", value_name = "NAME")]
     compression: Option<String>,
-    /// How much: gzip 0 to 9 (default 2), zstd 1 to 19 (default 3)
+    /// How much: gzip 0 to 9 (default 1), zstd 1 to 19 (default 3)
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     compression_level: Option<i64>,
     /// Compress layers anew that came compressed in another way
