@@ -74,8 +74,8 @@ impl Bars {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         match event {
-            Event::Warning(text) => state.print_above(&format!("WARNING: {text}")),
-            Event::Status(text) => state.print_above(&text),
+            Event::Warning(text) => state.print(&format!("WARNING: {text}")),
+            Event::Status(text) => state.print(&text),
             Event::Progress { id, status, done, total } => {
                 state.change(id, status, done, total, now);
                 if state.last.is_none_or(|last| now.duration_since(last) >= BETWEEN) {
@@ -118,8 +118,12 @@ impl State {
         }
     }
 
-    /// A line that stays, above the others.
-    fn print_above(&mut self, text: &str) {
+    /// A line that stays: above the others, or below them, where those have said all.
+    fn print(&mut self, text: &str) {
+        if self.layers.iter().all(Layer::is_done) {
+            self.draw(Instant::now());
+            *self = State::default();
+        }
         let mut out = self.erase();
         out.push_str(text);
         out.push('\n');
@@ -195,6 +199,8 @@ impl State {
         {
             let left = Duration::from_secs_f64(((total - moved) as f64 / speed).min(1e6));
             text.push_str(&format!("  {}/s  {} left", units::size(speed as u64), short(left)));
+        } else if moved >= total && self.layers.iter().any(|layer| layer.status == "Extracting") {
+            text.push_str("  unpacking");
         }
         Some(text)
     }
