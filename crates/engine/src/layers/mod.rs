@@ -10,6 +10,7 @@ mod progress;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -49,10 +50,17 @@ struct Layer<'a> {
     /// The blob that it comes as: the manifest's, or another of the same content that is here.
     blob: Descriptor,
     bar: Bar<'a>,
-    /// Which of the blobs that come.
-    feed: usize,
+    bytes: Bytes,
     /// Of the reader that unpacks it.
     round: AtomicU32,
+}
+
+/// Where a layer's bytes are read.
+enum Bytes {
+    /// A blob, by number of its feed.
+    Feed(usize),
+    /// The layer directory of a layer that was made here, on another stack.
+    Made(PathBuf),
 }
 
 struct Pipeline<'a> {
@@ -107,6 +115,12 @@ impl Fetch<'_> {
                 plan.layers.push(None);
                 continue;
             }
+            if let Some(directory) = self.made(named, diff_id)? {
+                bar.say("Already exists", named.size);
+                let bytes = Bytes::Made(directory);
+                plan.layers.push(Some(Layer { blob: named.clone(), bar, bytes, round: AtomicU32::new(0) }));
+                continue;
+            }
             let (blob, here) = self.find(named, diff_id)?;
             let feed = *known.entry(blob.digest.clone()).or_insert_with(|| {
                 plan.feeds.push((Feed::default(), at));
@@ -123,9 +137,20 @@ impl Fetch<'_> {
                 }
             }
             bar.say(if here { "Already exists" } else { "Pulling fs layer" }, 0);
-            plan.layers.push(Some(Layer { blob, bar, feed, round: AtomicU32::new(0) }));
+            plan.layers.push(Some(Layer { blob, bar, bytes: Bytes::Feed(feed), round: AtomicU32::new(0) }));
         }
         Ok(plan)
+    }
+
+    /// The layer directory of this layer on another stack, if it was made here and so can be written out again, and
+    /// there is no blob of it.
+    fn made(&self, named: &Descriptor, diff_id: &DiffId) -> Result<Option<PathBuf>> {
+        if self.store.has_blob(&named.digest)? || !self.store.layer_blobs(diff_id)?.is_empty() {
+            return Ok(None);
+        }
+        let Some(chain_id) = self.store.snapshot_of_layer(diff_id)? else { return Ok(None) };
+        let snapshot = self.store.snapshot(&chain_id)?.filter(|snapshot| snapshot.tree_digest.is_none());
+        Ok(snapshot.map(|_| self.store.snapshot_dir(&chain_id)))
     }
 
     /// The blob to unpack the layer from, and whether it is here: in another compression it does as well.
@@ -222,15 +247,32 @@ impl Pipeline<'_> {
         }
     }
 
-    fn layer(&self, at: usize) -> Result<(&Layer<'_>, &Feed), Failure> {
-        let layer = self.layers[at].as_ref().ok_or(Failure::Interrupted)?;
-        Ok((layer, &self.feeds[layer.feed].0))
+    fn layer(&self, at: usize) -> Result<&Layer<'_>, Failure> {
+        self.layers[at].as_ref().ok_or(Failure::Interrupted)
     }
+}
+
+/// The tar of a layer directory, written by a thread as it is read. An error there ends it early, and then it is not
+/// the layer that it should be.
+fn written_out(directory: &Path) -> io::Result<io::PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    let directory = directory.to_owned();
+    std::thread::Builder::new().spawn(move || {
+        let _ = snapshot::diff(&directory, &mut writer, &snapshot::DiffOptions::default());
+    })?;
+    Ok(reader)
 }
 
 impl LayerBytes for Pipeline<'_> {
     fn open(&self, at: usize) -> Result<Box<dyn Read + Send + '_>, Failure> {
-        let (layer, feed) = self.layer(at)?;
+        let layer = self.layer(at)?;
+        let feed = match &layer.bytes {
+            Bytes::Feed(feed) => &self.feeds[*feed].0,
+            Bytes::Made(directory) => {
+                let tar = written_out(directory).map_err(Failure::io("read the layer in", directory))?;
+                return Ok(Box::new(tar));
+            }
+        };
         layer.round.store(feed.round(), Ordering::Relaxed);
         Ok(Box::new(feed.reader(move |read| {
             // As long as it comes, how much has come is more.
@@ -241,7 +283,11 @@ impl LayerBytes for Pipeline<'_> {
     }
 
     fn verified(&self, at: usize) -> Result<Verified, Failure> {
-        let (layer, feed) = self.layer(at)?;
+        let layer = self.layer(at)?;
+        let feed = match &layer.bytes {
+            Bytes::Feed(feed) => &self.feeds[*feed].0,
+            Bytes::Made(_) => return Ok(Verified::Made),
+        };
         Ok(match feed.wait(layer.round.load(Ordering::Relaxed)) {
             Ended::Whole => Verified::Blob(LayerBlob {
                 digest: layer.blob.digest.clone(),

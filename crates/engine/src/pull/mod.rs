@@ -9,9 +9,9 @@ mod source;
 use std::io::{self, Read};
 use std::path::Path;
 
-use oci::{Descriptor, Digest, ImageConfig, ImageId, Platform, Reference};
+use oci::{Descriptor, Digest, ImageConfig, ImageId, Manifest, Platform, Reference};
 use registry::{Client, Repository};
-use store::{ImageMeta, PruneOptions};
+use store::{ImageMeta, PruneOptions, Store};
 
 use crate::archive;
 use crate::layers::{Blobs, Fetch};
@@ -175,11 +175,22 @@ fn image(
     }
     if reference.digest.is_none() {
         store.set_reference(reference, &id)?;
-        // So that it leaves as it came, with the other platforms' images where those are to be had.
-        store.set_manifest(reference, &whole)?;
+        stand_for(store, reference, &whole, &manifest.value)?;
     }
     store.add_repo_digest(&reference.name(), &whole, &id)?;
     Ok(pulled)
+}
+
+/// Lets the tag stand for just what was received, if that can be sent again: every layer is here as the blob that the
+/// manifest names, or can be made into it.
+fn stand_for(store: &Store, tag: &Reference, whole: &Digest, manifest: &Manifest) -> Result<()> {
+    for layer in &manifest.layers {
+        if !store.has_blob(&layer.digest)? && store.compressed_to(&layer.digest)?.is_none() {
+            store.remove_manifest(tag)?;
+            return Ok(());
+        }
+    }
+    Ok(store.set_manifest(tag, whole)?)
 }
 
 /// The blobs of a repository.

@@ -5,7 +5,7 @@ mod stack;
 
 use std::io::Read;
 
-use oci::{ChainId, DiffId, Hasher};
+use oci::{ChainId, DiffId, Digest, Hasher};
 use snapshot::ApplyOptions;
 use store::{LayerBlob, SnapshotStat, Store};
 
@@ -87,13 +87,13 @@ fn verify(store: &Store, layer: &DiffId, blob: &LayerBlob) -> Result<(), Failure
     let read = snapshot::compress::reader(store.open_blob(&blob.digest)?)
         .and_then(|(_, mut source)| std::io::copy(&mut source, &mut hasher));
     read.map_err(Failure::io("inflate blob", blob.digest.to_string()))?;
-    check(layer, blob, DiffId(hasher.finish()))
+    check(layer, &blob.digest, DiffId(hasher.finish()))
 }
 
-fn check(wanted: &DiffId, blob: &LayerBlob, found: DiffId) -> Result<(), Failure> {
+fn check(wanted: &DiffId, blob: &Digest, found: DiffId) -> Result<(), Failure> {
     match found == *wanted {
         true => Ok(()),
-        false => Err(Failure::WrongLayer { blob: blob.digest.clone(), wanted: wanted.clone(), found }),
+        false => Err(Failure::WrongLayer { blob: blob.clone(), wanted: wanted.clone(), found }),
     }
 }
 

@@ -51,6 +51,8 @@ pub trait LayerBytes: Sync {
 pub enum Verified {
     /// They are this blob, which is in the store.
     Blob(LayerBlob),
+    /// They are those of a layer that was made here, and there is no blob of them.
+    Made,
     /// They were not, and others are coming: the layer is to be opened again.
     Again,
 }
@@ -149,16 +151,22 @@ impl Layer<'_> {
             Err(error) => return self.explain(error),
         };
         let blob = match self.schedule.aside(|| self.bytes.verified(self.at))? {
-            Verified::Blob(blob) => blob,
+            Verified::Blob(blob) => Some(blob),
+            Verified::Made => None,
             Verified::Again => return Ok(false),
         };
         let diff_id = &self.layers[self.at];
-        check(diff_id, &blob, applied.stat.diff_id.clone())?;
+        let named = blob.as_ref().map_or(&diff_id.0, |blob| &blob.digest);
+        check(diff_id, named, applied.stat.diff_id.clone())?;
         self.schedule.below(self.at).map_err(|Stopped| Failure::Interrupted)?;
         // First, so that whoever finds the snapshot finds its blob, too.
-        self.store.add_layer_blob(diff_id, &blob)?;
+        if let Some(blob) = &blob {
+            self.store.add_layer_blob(diff_id, blob)?;
+        }
         let parent = ChainId::of(&self.layers[..self.at]);
-        let row = SnapshotStat { tree_digest: applied.tree_digest, ..row(&applied.stat) };
+        // What was made here is known by its tar.
+        let tree_digest = applied.tree_digest.filter(|_| blob.is_some());
+        let row = SnapshotStat { tree_digest, ..row(&applied.stat) };
         self.store.commit_snapshot(pending, parent.as_ref(), &row)?;
         Ok(true)
     }
@@ -169,7 +177,7 @@ impl Layer<'_> {
         if of_bytes && !self.schedule.is_stopped() {
             match self.schedule.aside(|| self.bytes.verified(self.at))? {
                 Verified::Again => return Ok(false),
-                Verified::Blob(_) => {}
+                Verified::Blob(_) | Verified::Made => {}
             }
         }
         Err(error.into())

@@ -47,6 +47,10 @@ fn an_unchanged_tag_costs_one_head() {
     let name = registry.name("");
     store.ok(&["pull", "-q", &name]);
     assert_eq!(of_blob(&registry.asked(), &layer).len(), 1);
+    // The name stands for what was received.
+    let named = oci::Reference::parse(&registry.name(":latest")).unwrap();
+    let manifest = registry.image_of_layers(&[&layer])["digest"].as_str().unwrap().to_owned();
+    assert_eq!(store.store().manifest(&named).unwrap().unwrap().as_str(), manifest);
     assert!(store.run(&["pull", &name]).stderr.contains("Status: Image is up to date"));
     assert_eq!(registry.asked(), ["HEAD /v2/app/manifests/latest"]);
     // Another tag of the same image: its manifest is asked for, and nothing else.
@@ -87,6 +91,31 @@ fn what_is_held_in_another_form_is_not_fetched() {
     assert!(told.contains(&format!("{}: Already exists", &digest(&gzip)[7..19])), "{told}");
     assert_eq!(exported(&store, &registry.name(":two"), "f"), noise(2, 9000));
     assert_eq!(exported(&store, &registry.name(":two"), "below"), b"1");
+    store.ok(&["system", "check"]);
+}
+
+#[test]
+fn a_layer_that_was_made_here_is_not_fetched() {
+    let store = store();
+    std::fs::write(store.dir().join("Dockerfile"), "FROM bb\nCOPY Dockerfile /made\n").unwrap();
+    store.ok(&["build", "-q", "-t", "t", "."]);
+    store.ok(&["save", "-o", "t.tar", "t"]);
+    let layers: Vec<String> =
+        serde_json::from_str(&store.ok(&["inspect", "-f", "{{json .RootFS.Layers}}", "t"])).unwrap();
+    let made = std::process::Command::new("tar")
+        .args(["-xOf", "t.tar", &format!("blobs/sha256/{}", &layers[1][7..])])
+        .current_dir(store.dir())
+        .output()
+        .unwrap()
+        .stdout;
+    assert_eq!(digest(&made), layers[1]);
+    let registry = Registry::new();
+    let other = Tar::new().file("other", "1").finish();
+    registry.tag("latest", &registry.image_of_layers(&[&other, &made]));
+    store.ok(&["pull", "-q", &registry.name("")]);
+    let asked = registry.asked();
+    assert_eq!((of_blob(&asked, &other).len(), of_blob(&asked, &made).len()), (1, 0), "{asked:?}");
+    assert_eq!(exported(&store, &registry.name(""), "made"), b"FROM bb\nCOPY Dockerfile /made\n");
     store.ok(&["system", "check"]);
 }
 
