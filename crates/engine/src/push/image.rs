@@ -15,6 +15,10 @@ use crate::{Error, Event, Result};
 /// if the registry has it.
 const HELD: usize = 1 << 20;
 const PIECE: usize = 256 << 10;
+/// Layers compressed at once, unless said otherwise: each has threads and memory of its own.
+const MAKING: usize = 3;
+/// How often a layer is sent from its beginning.
+const ATTEMPTS: u32 = 3;
 
 impl Push<'_> {
     /// Sends the image and its manifest, and returns that. `held` is the manifest that the name stands for.
@@ -129,7 +133,9 @@ impl Push<'_> {
                 todo.push(way.clone());
             }
         }
-        let sent = side_by_side(self.jobs(), &todo, |way| match way {
+        let making = ways.iter().any(|way| matches!(way, Way::Make { .. }));
+        let jobs = if making && self.options.jobs.is_none() { MAKING } else { self.jobs() };
+        let sent = side_by_side(jobs, &todo, |way| match way {
             Way::Known(descriptor) => self.known(descriptor, &source, target),
             Way::Make { diff_id, method } => self.make(diff_id, *method, target),
         });
@@ -190,34 +196,37 @@ impl Push<'_> {
 
     /// Compresses a layer into an upload, and remembers what it became.
     fn make(&self, diff_id: &DiffId, method: Method, target: &Destination) -> Result<Descriptor> {
+        for _ in 1..ATTEMPTS {
+            match self.make_once(diff_id, method, target) {
+                // The registry has lost what it had. What was sent is gone here, too, so that it begins again.
+                Err(Sending::Registry(registry::Error::Malformed { .. })) => {}
+                other => return other.map_err(Sending::into_error),
+            }
+        }
+        self.make_once(diff_id, method, target).map_err(Sending::into_error)
+    }
+
+    fn make_once(
+        &self,
+        diff_id: &DiffId,
+        method: Method,
+        target: &Destination,
+    ) -> Result<Descriptor, Sending> {
         let store = &self.engine.store;
-        let total =
-            store.snapshot_of_layer(diff_id)?.map(|chain| store.snapshot(&chain)).transpose()?.flatten();
-        let total = total.map(|snapshot| snapshot.tar_size);
+        let snapshot = store.snapshot_of_layer(diff_id)?.map(|chain| store.snapshot(&chain)).transpose()?;
+        let total = snapshot.flatten().map(|snapshot| snapshot.tar_size);
         let id = diff_id.short().to_owned();
         let say = |status, done, total| {
             self.events.event(Event::Progress { id: id.clone(), status, done, total });
         };
         let mut source = made::stream(store, diff_id, Some(method), threads())?;
-        let failed = |e: io::Error| layer_error(diff_id, e);
         let mut hasher = Hasher::new();
         let mut held = Vec::new();
-        (&mut source).take(HELD as u64).read_to_end(&mut held).map_err(failed)?;
+        let reading = |e: io::Error| layer_error(diff_id, e);
+        (&mut source).take(HELD as u64).read_to_end(&mut held).map_err(reading)?;
         hasher.update(&held);
-        let descriptor = |hasher: Hasher| {
-            let size = hasher.len();
-            let digest = hasher.finish();
-            let known = Compressed {
-                diff_id: diff_id.clone(),
-                method: method.to_string(),
-                digest: digest.clone(),
-                size,
-            };
-            store.add_compressed(&known)?;
-            Ok::<_, Error>(Descriptor::new(way::oci_layer(method.compression()), digest, size))
-        };
         if held.len() < HELD {
-            let descriptor = descriptor(hasher)?;
+            let descriptor = self.became(diff_id, method, hasher)?;
             if target.repository.has_blob(&descriptor.digest)?.is_some() {
                 say("Layer already exists", descriptor.size, Some(descriptor.size));
                 return Ok(descriptor);
@@ -233,20 +242,30 @@ impl Push<'_> {
         let mut upload = target.repository.upload()?;
         let mut piece = held;
         loop {
-            io::Write::write_all(&mut upload, &piece).map_err(failed)?;
+            io::Write::write_all(&mut upload, &piece).map_err(|e| Sending::of(diff_id, e))?;
             // How large it becomes is not known; so far it is this much of the layer.
             say("Pushing", hasher.len(), total.filter(|total| *total > hasher.len()));
             piece.resize(PIECE, 0);
-            let n = read(&mut source, &mut piece).map_err(failed)?;
+            let n = read(&mut source, &mut piece).map_err(reading)?;
             if n == 0 {
                 break;
             }
             piece.truncate(n);
             hasher.update(&piece);
         }
-        let descriptor = descriptor(hasher)?;
+        let descriptor = self.became(diff_id, method, hasher)?;
         upload.finish(&descriptor.digest)?;
         say("Pushed", descriptor.size, Some(descriptor.size));
+        Ok(descriptor)
+    }
+
+    /// Remembers what a layer became.
+    fn became(&self, diff_id: &DiffId, method: Method, hasher: Hasher) -> Result<Descriptor> {
+        let size = hasher.len();
+        let digest = hasher.finish();
+        let descriptor = Descriptor::new(way::oci_layer(method.compression()), digest.clone(), size);
+        let (diff_id, method) = (diff_id.clone(), method.to_string());
+        self.engine.store.add_compressed(&Compressed { diff_id, method, digest, size })?;
         Ok(descriptor)
     }
 
@@ -279,6 +298,47 @@ fn layer_error(diff_id: &DiffId, error: io::Error) -> Error {
         true => error
             .hint("strake system check --repair drops what is damaged; then build or pull the image again"),
         false => error,
+    }
+}
+
+/// Why a layer did not go.
+enum Sending {
+    Registry(registry::Error),
+    Other(Error),
+}
+
+impl Sending {
+    /// Of an upload that takes no more.
+    fn of(diff_id: &DiffId, error: io::Error) -> Sending {
+        match error.downcast::<registry::Error>() {
+            Ok(error) => Sending::Registry(error),
+            Err(error) => Sending::Other(layer_error(diff_id, error)),
+        }
+    }
+
+    fn into_error(self) -> Error {
+        match self {
+            Sending::Registry(error) => error.into(),
+            Sending::Other(error) => error,
+        }
+    }
+}
+
+impl From<registry::Error> for Sending {
+    fn from(error: registry::Error) -> Sending {
+        Sending::Registry(error)
+    }
+}
+
+impl From<Error> for Sending {
+    fn from(error: Error) -> Sending {
+        Sending::Other(error)
+    }
+}
+
+impl From<store::Error> for Sending {
+    fn from(error: store::Error) -> Sending {
+        Sending::Other(error.into())
     }
 }
 

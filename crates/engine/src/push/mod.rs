@@ -36,7 +36,7 @@ pub struct PushOptions {
     pub force: bool,
     /// Which kind of manifest; `None`: the image's own, else OCI's.
     pub format: Option<ManifestFormat>,
-    /// Layers sent at once; `None`: four.
+    /// Layers sent at once; `None`: four, or three where some are compressed.
     pub jobs: Option<usize>,
 }
 

@@ -20,6 +20,8 @@ const EMPTY_STORED: [u8; 4] = [0, 0, 0xff, 0xff];
 /// Deflates block after block, each by itself.
 pub(super) struct Deflater {
     compressor: Compressor,
+    /// Room for what may come out, several times what does.
+    out: Vec<u8>,
 }
 
 impl Deflater {
@@ -27,25 +29,29 @@ impl Deflater {
     pub fn new(level: u32) -> io::Result<Deflater> {
         let level = i32::try_from(level).ok().and_then(|level| CompressionLvl::new(level).ok());
         let level = level.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Deflater { compressor: Compressor::new(level) })
+        Ok(Deflater { compressor: Compressor::new(level), out: Vec::new() })
     }
 
     /// `bytes` as a raw deflate stream; without an end, and up to a byte's edge, unless they are the `last`.
     pub fn deflate(&mut self, bytes: &[u8], last: bool) -> io::Result<Vec<u8>> {
         let bound = self.compressor.deflate_compress_bound(bytes.len());
-        let mut out = vec![0; bound + 1 + EMPTY_STORED.len()];
-        let len = self.compressor.deflate_compress(bytes, &mut out[..bound]).map_err(io::Error::other)?;
-        out.truncate(len);
-        if !last {
-            let ends =
-                last_block(&out).ok_or_else(|| io::Error::other("libdeflate made no deflate stream"))?;
-            out[ends.begin / 8] &= !(1 << (ends.begin % 8));
-            // Bits after the end are zero, as the header of the empty block is: its three bits may need a byte more.
-            out.resize((ends.end + 3).div_ceil(8), 0);
-            out.extend_from_slice(&EMPTY_STORED);
+        if self.out.len() < bound {
+            self.out.resize(bound, 0);
         }
-        // What was bound is several times what it became.
-        out.shrink_to_fit();
+        let len = self.compressor.deflate_compress(bytes, &mut self.out).map_err(io::Error::other)?;
+        let deflated = &self.out[..len];
+        if last {
+            return Ok(deflated.to_vec());
+        }
+        let ends =
+            last_block(deflated).ok_or_else(|| io::Error::other("libdeflate made no deflate stream"))?;
+        // Bits after the end are zero, as the header of the empty block is: its three bits may need a byte more.
+        let edge = (ends.end + 3).div_ceil(8);
+        let mut out = Vec::with_capacity(edge + EMPTY_STORED.len());
+        out.extend_from_slice(deflated);
+        out[ends.begin / 8] &= !(1 << (ends.begin % 8));
+        out.resize(edge, 0);
+        out.extend_from_slice(&EMPTY_STORED);
         Ok(out)
     }
 }

@@ -22,7 +22,7 @@ pub enum Method {
 
 /// Uncompressed bytes that one zstd worker takes at a time. Larger jobs compress no better at the usual levels, and
 /// each stream holds some four of them.
-const ZSTD_JOB: u32 = 2 << 20;
+const ZSTD_JOB: u32 = 1 << 20;
 
 /// Why there is no such method.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -46,7 +46,7 @@ pub(crate) struct How {
     /// Kind of manifest: oci or docker (default: the image's own, else oci)
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// How many layers to send at once (default 4)
+    /// How many layers to send at once (default 4, or 3 where some are compressed)
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: Option<u16>,
 }

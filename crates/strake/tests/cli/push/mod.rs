@@ -2,6 +2,7 @@
 
 mod basics;
 mod copies;
+mod cuts;
 mod debian;
 mod lists;
 mod peers;
