@@ -68,5 +68,6 @@ fn uploads_go_on_where_they_broke_off() {
     assert!(cuts >= 3, "the wire was cut {cuts} times only");
     // Debian's drops an upload that broke off within a chunk: there it begins again.
     let Some(debian) = DockerRegistry::start() else { return };
-    assert_eq!(through(&debian.name(""), 2), (digest, 2));
+    let (again, cuts) = through(&debian.name(""), 2);
+    assert!(again == digest && cuts >= 2, "cut {cuts} times: {again}");
 }
