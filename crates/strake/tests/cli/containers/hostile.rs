@@ -170,7 +170,11 @@ fn lies_are_found_out() {
         ("a bad name", one(&["UPPER:x"]), "must be lowercase"),
         ("a name without a tag", one(&["h"]), "names no image with a tag"),
         ("a name with a digest", one(&[&format!("h@sha256:{nothing}")]), "names no image with a tag"),
-        ("another size", layout(&config(&[&id]), &layer, |l| l["size"] = json!(5)), "not the 5 bytes"),
+        (
+            "another size",
+            layout(&config(&[&id]), &layer, |l| l["size"] = json!(5)),
+            "has 152576 bytes, and the manifest says 5",
+        ),
         (
             "another digest",
             layout(&config(&[&id]), &layer, |l| l["digest"] = json!(format!("sha256:{nothing}"))),
