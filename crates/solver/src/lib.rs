@@ -33,4 +33,4 @@ pub use output::Stream;
 pub use schedule::solve;
 pub use session::{Lazy, Observer, Secrets, Session, StepEvent};
 pub use step::{Solved, Tree};
-pub use unpack::{LayerBytes, Verified, at_once, missing, row, unpack, unpack_blobs, unpack_stack};
+pub use unpack::{LayerBytes, Verified, at_once, missing, row, unpack, unpack_stack};

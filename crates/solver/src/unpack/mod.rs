@@ -5,7 +5,7 @@ mod stack;
 
 use std::io::Read;
 
-use oci::{ChainId, DiffId, Digest, Hasher};
+use oci::{ChainId, DiffId, Digest};
 use snapshot::ApplyOptions;
 use store::{LayerBlob, SnapshotStat, Store};
 
@@ -26,20 +26,6 @@ pub fn unpack(store: &Store, layers: &[DiffId]) -> Result<(), Failure> {
         let held = store.layer_blobs(&layers[at])?.into_iter().next();
         blobs[at] = Some(held.ok_or_else(|| Failure::MissingLayer(layers[at].clone()))?);
     }
-    unpack_stack(store, layers, &Held { store, blobs }, at_once())
-}
-
-/// Unpacks a stack from `blobs`, one for each layer, which are in the store but not yet known to be
-/// these layers; records each that proves to be what it should.
-pub fn unpack_blobs(store: &Store, layers: &[DiffId], blobs: &[LayerBlob]) -> Result<(), Failure> {
-    let missing = missing(store, layers)?;
-    for (layer, blob) in layers.iter().zip(blobs).take(missing.start) {
-        if store.layer_blobs(layer)?.is_empty() {
-            verify(store, layer, blob)?;
-            store.add_layer_blob(layer, blob)?;
-        }
-    }
-    let blobs = blobs.iter().cloned().map(Some).collect();
     unpack_stack(store, layers, &Held { store, blobs }, at_once())
 }
 
@@ -79,15 +65,6 @@ pub fn missing(store: &Store, layers: &[DiffId]) -> Result<std::ops::Range<usize
         have -= 1;
     }
     Ok(have..layers.len())
-}
-
-/// Inflates `blob` to see that it is `layer`.
-fn verify(store: &Store, layer: &DiffId, blob: &LayerBlob) -> Result<(), Failure> {
-    let mut hasher = Hasher::new();
-    let read = snapshot::compress::reader(store.open_blob(&blob.digest)?)
-        .and_then(|(_, mut source)| std::io::copy(&mut source, &mut hasher));
-    read.map_err(Failure::io("inflate blob", blob.digest.to_string()))?;
-    check(layer, &blob.digest, DiffId(hasher.finish()))
 }
 
 fn check(wanted: &DiffId, blob: &Digest, found: DiffId) -> Result<(), Failure> {
