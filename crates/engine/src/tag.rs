@@ -10,6 +10,15 @@ pub fn tag(engine: &Engine, source: &str, target: &str) -> Result<ImageId> {
     let _lease = engine.store.lease()?;
     let id = engine.store.resolve(source)?;
     engine.store.set_reference(&target, &id)?;
+    // A name that stands for a whole index gives that on, too.
+    if let Ok(source) = Reference::parse(source)
+        && source.digest.is_none()
+        && engine.store.reference(&source)?.as_ref() == Some(&id)
+        && let Some(whole) = engine.store.manifest(&source)?
+        && engine.store.has_blob(&whole)?
+    {
+        engine.store.set_manifest(&target, &whole)?;
+    }
     Ok(id)
 }
 

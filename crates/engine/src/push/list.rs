@@ -3,12 +3,12 @@
 //! An index that was put together here may list images that have no manifest yet, and images that are still at another
 //! place; see [`crate::manifest`]. Those are sent first, and what is sent in the end lists what they became.
 
-use oci::{Descriptor, Document, ImageId, Index, media_type};
+use oci::{Descriptor, Document, ImageId, Index, Reference, media_type};
 
 use super::{Destination, ManifestFormat, Push, threads};
 use crate::manifest::{origin, without_notes};
 use crate::transfer::stored::Stored;
-use crate::transfer::{Open, PUSH, Raw, Source, Target as _, Transfer, Tree};
+use crate::transfer::{Open, PUSH, Raw, Source, Target as _, Transfer};
 use crate::{Error, Result};
 
 /// What became of an index.
@@ -30,15 +30,38 @@ impl Push<'_> {
             true => raw,
             false => self.settle(index, target)?,
         };
-        let source = Stored::new(&self.engine.store, threads());
-        let transfer = self.transfer(&source, target);
-        let tree = transfer.survey(&sent)?;
-        if let Some(missing) = missing(&tree) {
-            return Ok(Sent::Missing(Box::new(missing)));
+        let stored = Stored::new(&self.engine.store, threads());
+        let mut tree = self.transfer(&stored, target).survey(&sent)?;
+        let beside = match tree.missing.is_empty() {
+            true => None,
+            false => self.beside(&sent, target)?,
+        };
+        let both = beside.map(|then| Both { first: Stored::new(&self.engine.store, threads()), then });
+        let source: &dyn Source = match &both {
+            Some(both) => both,
+            None => &stored,
+        };
+        let transfer = self.transfer(source, target);
+        if both.is_some() {
+            tree = transfer.survey(&sent)?;
+        }
+        if let Some(missing) = tree.missing.first() {
+            return Ok(Sent::Missing(Box::new(missing.clone())));
         }
         transfer.send(&tree)?;
         target.put(&sent)?;
         Ok(Sent::Whole(sent))
+    }
+
+    /// Another repository of the same registry that is known to have the index: what is not here is mounted from there.
+    fn beside(&self, index: &Raw, target: &Destination) -> Result<Option<registry::Repository>> {
+        let at = format!("{}/", target.repository.registry());
+        for (known, _) in self.engine.store.all_repo_digests()? {
+            if known.digest == index.digest && known.name.starts_with(&at) && known.name != target.name {
+                return Ok(Some(self.client.repository(&Reference::parse(&known.name)?)));
+            }
+        }
+        Ok(None)
     }
 
     /// A manifest that is no image of the store, or an index, as it is.
@@ -98,10 +121,6 @@ impl Push<'_> {
 /// Whether an entry is what is to be sent.
 fn is_final(entry: &Descriptor) -> bool {
     !media_type::is_config(&entry.media_type) && origin(entry).is_none()
-}
-
-fn missing(tree: &Tree) -> Option<Descriptor> {
-    tree.missing.first().cloned()
 }
 
 /// What is here, and else what is there.

@@ -130,4 +130,14 @@ fn whole_lists_and_one_of_them() {
     let fresh = TestStore::new();
     fresh.ok(&["pull", "-q", &list]);
     assert_eq!(push(&fresh, &list, &[]), digest.trim_end());
+    let beside = one.name("beside/app:2");
+    fresh.ok(&["tag", &list, &beside]);
+    assert_eq!(push(&fresh, &beside, &[]), digest.trim_end());
+    assert_eq!(manifest(&TestStore::new(), &beside), index);
+    // Where it has not, what is here is pushed, and that is said.
+    let (three, tag) = (Served::start(), "app:3");
+    fresh.ok(&["tag", &list, &three.name(tag)]);
+    let alone = fresh.run(&["push", &three.name(tag)]);
+    assert!(alone.code == 0 && alone.stderr.contains("not all of the platforms of"), "{alone:?}");
+    assert_eq!(manifest(&TestStore::new(), &three.name(tag))["layers"].as_array().unwrap().len(), 1);
 }
