@@ -23,7 +23,11 @@ const ATTEMPTS: u32 = 3;
 impl Push<'_> {
     /// Sends the image and its manifest, and returns that. `held` is the manifest that the name stands for.
     pub(super) fn image(&self, image: &Image, held: Option<Digest>, target: &Destination) -> Result<Raw> {
-        let sent = self.image_once(image, held.or_else(|| image.meta.manifest.clone()), target);
+        let before = match held {
+            Some(held) => Some(held),
+            None => image.meta.manifest.clone().filter(|digest| self.is_for_registries(digest)),
+        };
+        let sent = self.image_once(image, before, target);
         match sent {
             Err(Failed::Changed) => {
                 // The layers that once left so can no longer be made: then it is another manifest.
@@ -31,6 +35,18 @@ impl Push<'_> {
             }
             other => other.map_err(Failed::into_error),
         }
+    }
+
+    /// Whether a manifest is one that is sent as it is: an archive's has its layers uncompressed, and then neither is
+    /// sent so, nor would images built on it share what was sent.
+    fn is_for_registries(&self, digest: &Digest) -> bool {
+        let bytes = self.engine.store.read_blob(digest, transfer::MANIFEST_LIMIT);
+        let manifest = bytes.ok().and_then(|bytes| Raw::new(bytes, None).ok()?.manifest().ok());
+        manifest.is_some_and(|manifest| {
+            manifest.layers.iter().all(|layer| {
+                !matches!(layer.media_type.as_str(), media_type::OCI_LAYER | media_type::DOCKER_LAYER)
+            })
+        })
     }
 
     fn image_once(&self, image: &Image, before: Option<Digest>, target: &Destination) -> Result<Raw, Failed> {

@@ -141,3 +141,24 @@ fn all_tags_and_what_is_refused() {
     store.ok(&["tag", "app:1", "127.0.0.1:1/app:1"]);
     same(&["push", "127.0.0.1:1/app:1"], "registry 127.0.0.1:1 cannot be reached");
 }
+
+/// An archive has plain tars; a registry gets them compressed, and what is built on them shares them there.
+#[test]
+fn what_came_in_an_archive_is_compressed() {
+    let Some(registry) = DockerRegistry::start() else { return };
+    let made = with_app();
+    made.ok(&["save", "-o", "app.tar", "app:1"]);
+    let store = TestStore::new();
+    let archive = made.dir().join("app.tar");
+    store.ok(&["load", "-q", "-i", archive.to_str().unwrap()]);
+    let name = registry.name("app:1");
+    store.ok(&["tag", "app:1", &name]);
+    push(&store, &name, &[]);
+    assert_eq!(kinds(&manifest(&store, &name)), ["gzip", "gzip", "gzip"]);
+    std::fs::write(store.dir().join("Dockerfile"), "FROM app:1\nCOPY Dockerfile /\n").unwrap();
+    let more = registry.name("app:2");
+    store.ok(&["build", "-q", "-t", &more, "."]);
+    let asked = registry.asked_by(|| drop(push(&store, &more, &[])));
+    let sent = asked.iter().filter(|asked| asked.starts_with("PUT") && asked.contains("/blobs/uploads/"));
+    assert_eq!(sent.count(), 2, "its layer and its config: {asked:?}");
+}
