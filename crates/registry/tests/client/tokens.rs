@@ -133,8 +133,10 @@ fn a_token_is_asked_for_once() {
 
 #[test]
 fn tokens_that_end_within_a_transfer() {
-    // Good for three requests each; the blobs come in parts of 100,000 bytes, side by side.
-    let (state, blob) = (Arc::new(Mutex::new(Server { uses: Some(3), ..Server::default() })), bytes(800_000));
+    // Good for twelve requests each; the blobs come in parts of 100,000 bytes, side by side. Not for fewer: a thread
+    // that is held up must not find its new token used up by the others.
+    let (state, blob) =
+        (Arc::new(Mutex::new(Server { uses: Some(12), ..Server::default() })), bytes(800_000));
     let server = start(&state, blob.clone());
     let repository = repository(&server, with_account(password("me", "hunter2")));
     thread::scope(|scope| {
@@ -143,7 +145,7 @@ fn tokens_that_end_within_a_transfer() {
         }
     });
     let state = state.lock().unwrap();
-    assert!(state.asked.len() >= 8, "{:?}", state.asked);
+    assert!(state.asked.len() >= 2, "{:?}", state.asked);
     assert!(
         state.asked.iter().all(|q| q == "account=me&scope=repository:a/b:pull&service=reg"),
         "{:?}",
