@@ -54,15 +54,8 @@ class Tool:
         return 0
 
 
-class Strake(Tool):
-    name = "strake"
-
-    def __init__(self, place):
-        self.binary = os.environ.get("STRAKE", f"{TOP}/target/release/strake")
-        self.base = [self.binary, "--root", f"{place}/strake"]
-
-    def build(self, context, tag, *flags):
-        return [*self.base, "build", "-q", *flags, "-t", tag, context]
+class DockersWords(Tool):
+    """What strake and Docker are asked in the same words."""
 
     def images(self):
         return [*self.base, "images"]
@@ -84,6 +77,17 @@ class Strake(Tool):
 
     def load(self, file):
         return [*self.base, "load", "-q", "-i", file]
+
+
+class Strake(DockersWords):
+    name = "strake"
+
+    def __init__(self, place):
+        self.binary = os.environ.get("STRAKE", f"{TOP}/target/release/strake")
+        self.base = [self.binary, "--root", f"{place}/strake"]
+
+    def build(self, context, tag, *flags):
+        return [*self.base, "build", "-q", *flags, "-t", tag, context]
 
 
 class Buildah(Tool):
@@ -160,7 +164,7 @@ class Skopeo(Tool):
         return ["skopeo", "copy", "-q", f"docker-archive:{file}", f"{self.store}localhost/bench-image:1"]
 
 
-class Docker(Tool):
+class Docker(DockersWords):
     name = "docker"
 
     def __init__(self, place):
@@ -189,27 +193,6 @@ class Docker(Tool):
     def build(self, context, tag, *flags):
         return [*self.base, "build", "-q", "--network", "host", *flags, "-t", tag, context]
 
-    def images(self):
-        return [*self.base, "images"]
-
-    def import_base(self, tar):
-        sh([*self.base, "import", tar, "bench-base:1"])
-
-    def pull(self, reference):
-        return [*self.base, "pull", "-q", reference]
-
-    def push(self, reference):
-        return [*self.base, "push", "-q", reference]
-
-    def tag(self, name, reference):
-        sh([*self.base, "tag", name, reference])
-
-    def save(self, name, file):
-        return [*self.base, "save", "-o", file, name]
-
-    def load(self, file):
-        return [*self.base, "load", "-q", "-i", file]
-
     def daemon_peak(self):
         peak = 0
         for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -224,7 +207,7 @@ class Docker(Tool):
 
 
 def timed(command):
-    """Seconds, and peak KiB of the command's largest process."""
+    """Seconds that the command took."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate()

@@ -126,6 +126,13 @@ impl From<registry::Error> for Error {
             E::TooManyRequests { registry, .. } => {
                 Some(format!("wait, or run `strake login {registry}`: accounts have limits of their own"))
             }
+            E::Unreachable { registry, .. } if registry == crate::login::DEFAULT_REGISTRY => Some(
+                "a name without a host is Docker Hub's; another registry's begins with its host: HOST/NAME"
+                    .to_owned(),
+            ),
+            E::Unreachable { registry, .. } => {
+                Some(format!("is {registry} right, and does the way there need HTTPS_PROXY?"))
+            }
             E::NoManifest { registry, repository, .. } => {
                 Some(format!("`strake tags {registry}/{repository}` lists what is there"))
             }

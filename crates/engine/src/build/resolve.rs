@@ -65,10 +65,12 @@ impl<'a> Bases<'a> {
 
     /// Says once of each base that came from a registry under a name without a digest what its digest is.
     fn advise(&mut self, reference: &Reference, found: &ResolvedImage) {
-        let advice = found.digest.as_ref().and_then(|digest| advice(reference, digest));
-        if let Some(advice) = advice
-            && self.noted.insert(reference.to_string())
-        {
+        let Some(advice) = found.digest.as_ref().and_then(|digest| advice(reference, digest)) else { return };
+        // A manifest that came in an archive is not to be had by that name.
+        let known = self.engine.store.repo_digests(&found.image_id).unwrap_or_default();
+        let at_registry =
+            known.iter().any(|at| at.name == reference.name() && Some(&at.digest) == found.digest.as_ref());
+        if at_registry && self.noted.insert(reference.to_string()) {
             self.events.event(Event::Status(advice));
         }
     }
@@ -76,15 +78,21 @@ impl<'a> Bases<'a> {
     fn find(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let here = self.in_store(reference)?;
         if !self.request.pull {
-            if let Some(id) = self.for_platform(reference, here.as_ref(), platform)? {
+            let named = here.as_ref().map(|id| self.resolved(reference, id)).transpose()?;
+            if let Some(named) = &named
+                && named.config.platform().matches(platform)
+            {
+                return Ok(named.clone());
+            }
+            if let Some(id) = self.listed(reference, here.as_ref(), platform)? {
                 return self.resolved(reference, &id);
             }
-            if let Some(id) = &here {
-                let other = self.engine.image(id)?.config.value.platform();
+            if let Some(other) = named {
                 return self.fetch(reference, platform).map_err(|error| {
                     Error::not_found(format!(
-                        "{} in the store is for {other}, not for {platform}, and it could not be pulled: {}",
+                        "{} in the store is for {}, not for {platform}, and it could not be pulled: {}",
                         reference.familiar(),
+                        other.config.platform(),
                         error.message
                     ))
                 });
@@ -108,9 +116,9 @@ impl<'a> Bases<'a> {
         }
     }
 
-    /// The image for `platform` that is here: the one that is `named` so, or another of the index that the name stands
-    /// for or that image came by.
-    fn for_platform(
+    /// The image for `platform` that is here as one of an index: the one that the name stands for, or that the image
+    /// `named` so came by.
+    fn listed(
         &self,
         reference: &Reference,
         named: Option<&ImageId>,
@@ -118,12 +126,8 @@ impl<'a> Bases<'a> {
     ) -> Result<Option<ImageId>> {
         let store = &self.engine.store;
         let mut index = if reference.digest.is_none() { store.manifest(reference)? } else { None };
-        if let Some(id) = named {
-            let image = self.engine.image(id)?;
-            if image.config.value.platform().matches(platform) {
-                return Ok(Some(id.clone()));
-            }
-            index = index.or(image.meta.index);
+        if let (None, Some(id)) = (&index, named) {
+            index = self.engine.image(id)?.meta.index;
         }
         let Some(chosen) =
             index.and_then(|digest| self.document::<Index>(&digest)?.select(platform).cloned())
