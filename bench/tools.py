@@ -94,7 +94,8 @@ class Buildah(Tool):
     name = "buildah"
 
     def __init__(self, place):
-        self.store = ["--root", f"{place}/{self.name}", "--runroot", f"{place}/{self.name}-run"]
+        # podman takes no run root of more than 50 characters.
+        self.store = ["--root", f"{place}/{self.name}", "--runroot", f"{place}/{self.name[0]}"]
         self.base = [self.name, *self.store]
 
     def build(self, context, tag, *flags):
