@@ -163,6 +163,8 @@ impl From<solver::Failure> for Error {
                 Error::io(format_args!("{doing} {}", path.display()), &source)
             }
             solver::Failure::Unsupported(_) => Error::new(Kind::Unsupported, message),
+            solver::Failure::SecretInLayer { .. } => Error::new(Kind::BuildFailed, message)
+                .hint("use it where it is mounted, and write it nowhere; if it is meant to be in the image: --allow secret-in-layer"),
             solver::Failure::User(_) | solver::Failure::WrongLayer { .. } => {
                 Error::new(Kind::Invalid, message)
             }

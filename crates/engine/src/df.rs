@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-pub use store::{CacheUsage, ImageUsage, Usage};
+pub use store::{CacheMountUsage, CacheUsage, ImageUsage, Usage};
 
 use crate::container::Container;
 use crate::images::{self, ImageSummary, ImagesRequest};

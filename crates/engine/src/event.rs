@@ -21,6 +21,10 @@ pub enum Event {
     },
     /// One line of a transfer about the whole: "Pulling from library/alpine", "Digest: sha256:…".
     Status(String),
+    /// A shell has the user's terminal from now on: nothing is to be drawn there.
+    TerminalTaken,
+    /// The terminal is the display's again.
+    TerminalGiven,
     /// A step of a build; steps are numbered from 1 in the order they first show.
     Step {
         /// Its number.

@@ -24,6 +24,11 @@ impl Filters {
         self.by_name.is_empty()
     }
 
+    /// All of them by name, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.by_name.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
+    }
+
     /// The values of one name; empty where none was given.
     pub fn get(&self, name: &str) -> &[String] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)

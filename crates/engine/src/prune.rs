@@ -1,7 +1,12 @@
 //! `image prune`, `container prune`, `builder prune`, `system prune`: what nothing uses goes.
 
 use oci::{ChainId, Digest, ImageId};
-use store::{ContainerRecord, Image, PruneCache, PruneImages, PruneOptions, PruneReport, PrunedItem};
+pub use store::CacheSpace;
+use store::{
+    CacheItem, ContainerRecord, Image, PruneCache, PruneImages, PruneOptions, PruneReport, PrunedItem,
+};
+
+use crate::cache::{CacheFilter, CacheType, Fields, record_id};
 
 use crate::filter::Filters;
 use crate::images::created_nanoseconds;
@@ -21,10 +26,10 @@ pub struct PruneImagesRequest {
 pub struct PruneCacheRequest {
     /// Also records whose result is part of an image.
     pub all: bool,
-    /// Docker's `until`: only records not used since.
+    /// buildx's: `until`, `id`, `type`, `description`, `inuse`, `mutable`, `shared`, `private`.
     pub filters: Filters,
-    /// Only as many, least recently used first, as bring the cache down to this many bytes.
-    pub keep_bytes: Option<u64>,
+    /// Only as many, least recently used first, as bring the cache down to this.
+    pub keep: Option<CacheSpace>,
 }
 
 /// What `system prune` is asked for.
@@ -58,6 +63,8 @@ pub enum Item {
     Layer(ChainId),
     /// A build-cache record, by key.
     Cache(Digest),
+    /// A cache mount, by ID.
+    CacheMount(String),
 }
 
 /// Drops images that no container uses: those without a name, or all.
@@ -84,28 +91,50 @@ pub fn containers(engine: &Engine, filters: &Filters) -> Result<Pruned> {
     Ok(told(report))
 }
 
-/// Drops build-cache records, least recently used first.
+/// Drops build-cache records and cache mounts, least recently used first.
 pub fn cache(engine: &Engine, request: &PruneCacheRequest) -> Result<Pruned> {
-    request.filters.only(&["until", "unused-for"])?;
-    let unused_since = match request.filters.get("unused-for") {
-        [] => request.filters.until()?,
-        values => {
-            let mut filters = Filters::default();
-            for value in values {
-                filters.add("until", value);
-            }
-            filters.until()?
-        }
+    let filter = CacheFilter::of(&request.filters)?;
+    let cache = PruneCache { all: request.all, unused_since: filter.unused_since, keep: request.keep };
+    let wanted = |item: CacheItem<'_>| passes_cache(item, &filter);
+    let local = Fields {
+        id: "contexts",
+        kind: CacheType::Local,
+        description: "",
+        parents: &[],
+        shared: false,
+        in_use: false,
     };
-    let cache = PruneCache { all: request.all, unused_since, keep_bytes: request.keep_bytes };
-    let whole = request.all && unused_since.is_none() && request.keep_bytes.is_none();
+    let whole = filter.unused_since.is_none() && request.keep.is_none();
+    let contexts = whole && filter.passes(&local) && (request.all || !filter.is_plain());
     let report = engine.store.prune(&PruneOptions {
         cache: Some(&cache),
-        contexts: whole,
-        compact: whole,
+        cache_filter: Some(&wanted),
+        contexts,
+        compact: whole && request.all && filter.is_plain(),
         ..PruneOptions::default()
     })?;
     Ok(told(report))
+}
+
+fn passes_cache(item: CacheItem<'_>, filter: &CacheFilter) -> bool {
+    match item {
+        CacheItem::Record(record, shared) => filter.passes(&Fields {
+            id: &record_id(record),
+            kind: CacheType::Regular,
+            description: &record.step,
+            parents: &[],
+            shared,
+            in_use: false,
+        }),
+        CacheItem::Mount(mount) => filter.passes(&Fields {
+            id: &mount.id,
+            kind: CacheType::CacheMount,
+            description: &mount.description,
+            parents: &[],
+            shared: false,
+            in_use: false,
+        }),
+    }
 }
 
 /// Drops stopped containers, images that nothing uses, and the build cache: with `all`, everything but what runs.
@@ -114,7 +143,7 @@ pub fn system(engine: &Engine, request: &PruneSystemRequest) -> Result<Pruned> {
     let until = request.filters.until()?;
     let keep = |image: &Image| passes_image(image, &request.filters, until);
     let stopped = |record: &ContainerRecord| passes_container(record, &request.filters, until);
-    let cache = PruneCache { all: request.all, unused_since: until, keep_bytes: None };
+    let cache = PruneCache { all: request.all, unused_since: until, keep: None };
     // Build-cache records have no labels: a filter by label leaves them alone, as in Docker.
     let by_label = !request.filters.get("label").is_empty() || !request.filters.get("label!").is_empty();
     let report = engine.store.prune(&PruneOptions {
@@ -122,6 +151,7 @@ pub fn system(engine: &Engine, request: &PruneSystemRequest) -> Result<Pruned> {
         images: if request.all { PruneImages::Unused } else { PruneImages::Dangling },
         image_filter: Some(&keep),
         cache: (!by_label).then_some(&cache),
+        cache_filter: None,
         contexts: request.all && request.filters.is_empty(),
         partial: request.filters.is_empty(),
         compact: true,
@@ -153,6 +183,7 @@ fn told(report: PruneReport) -> Pruned {
             PrunedItem::Image(id) => Some(Item::Image(id)),
             PrunedItem::Snapshot { chain_id, of_image: true } => Some(Item::Layer(chain_id)),
             PrunedItem::Cache(key) => Some(Item::Cache(key)),
+            PrunedItem::CacheMount(id) => Some(Item::CacheMount(id)),
             PrunedItem::Snapshot { of_image: false, .. }
             | PrunedItem::Blob(_)
             | PrunedItem::Contexts

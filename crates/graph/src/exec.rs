@@ -86,22 +86,7 @@ pub enum MountKind {
         writable: bool,
     },
     /// A directory that outlives the step and is no part of the image.
-    Cache {
-        /// Name of the cache.
-        id: String,
-        /// Number of the input that fills it when it is new, and the path in that tree.
-        from: Option<(u32, String)>,
-        /// Who may use it at once.
-        sharing: Sharing,
-        /// Whether the process may only read.
-        read_only: bool,
-        /// Permission bits of a new cache.
-        mode: u32,
-        /// Owner of a new cache.
-        uid: u32,
-        /// Group of a new cache.
-        gid: u32,
-    },
+    Cache(CacheMount),
     /// An empty directory in memory.
     Tmpfs {
         /// Limit in bytes.
@@ -139,12 +124,31 @@ pub enum MountKind {
     },
 }
 
+/// A directory that outlives the step and is no part of the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CacheMount {
+    /// Name of the cache.
+    pub id: String,
+    /// Number of the input that fills it when it is new, and the path in that tree.
+    pub from: Option<(u32, String)>,
+    /// Who may use it at once.
+    pub sharing: Sharing,
+    /// Whether the process may only read.
+    pub read_only: bool,
+    /// Permission bits of a new cache.
+    pub mode: u32,
+    /// Owner of a new cache.
+    pub uid: u32,
+    /// Group of a new cache.
+    pub gid: u32,
+}
+
 impl MountKind {
     /// The number of the input that it reads, if any.
     pub fn input(&self) -> Option<u32> {
         match self {
             MountKind::Bind { input, .. } => Some(*input),
-            MountKind::Cache { from, .. } => from.as_ref().map(|(input, _)| *input),
+            MountKind::Cache(cache) => cache.from.as_ref().map(|(input, _)| *input),
             _ => None,
         }
     }

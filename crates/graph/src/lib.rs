@@ -15,7 +15,7 @@ mod source;
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::{Exec, InlineFile, Mount, MountKind, Network, Security, Sharing};
+pub use exec::{CacheMount, Exec, InlineFile, Mount, MountKind, Network, Security, Sharing};
 pub use file::{Copy, FileAction, FileOp, MakeDir, MakeFile, Unpack};
 pub use pattern::Pattern;
 pub use source::{ImageSource, Source};

@@ -60,6 +60,7 @@ fn main() -> Result<(), Failure> {
             record_owners: false,
             init: false,
             sources: Vec::new(),
+            cgroup_parent: None,
         };
         let begun = Instant::now();
         let (mut out, stdout) = std::io::pipe()?;

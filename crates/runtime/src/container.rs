@@ -25,6 +25,7 @@ pub(crate) use reaper::serve_as_init;
 pub(crate) use rootfs::{Tree, prepare};
 pub(crate) use staging::{Staging, tmpfs};
 
+use crate::cgroup::Cgroup;
 use crate::error::Context;
 use crate::namespace::Mode;
 use crate::seccomp::Filter;
@@ -55,6 +56,9 @@ pub struct Container {
     pub init: bool,
     /// Sources of bind mounts that are open already.
     pub sources: Vec<Source>,
+    /// The cgroup that the container's own is made in, a path from the top of each hierarchy; `None`: near ours. It has
+    /// one of its own only where this or a limit (`spec.linux.resources`) asks for it.
+    pub cgroup_parent: Option<String>,
 }
 
 /// The source of a bind mount, as an open directory and a path resolved inside it: no link in it leads out.
@@ -123,6 +127,8 @@ pub(crate) struct Job<'a> {
     pub sources: &'a [Source],
     pub init: bool,
     pub record_owners: bool,
+    /// The cgroup to enter.
+    pub cgroup: Option<&'a Cgroup>,
     pub streams: Streams,
     /// The limit of open files that strake was started with; the supervisor's own is higher.
     pub open_files: Rlimit,
@@ -205,6 +211,14 @@ fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
     die_with(job.supervisor)?;
     let _ = rustix::process::setrlimit(Resource::Nofile, job.open_files);
     let _ = rustix::process::setsid();
+    if let Some(cgroup) = job.cgroup {
+        cgroup.join().doing(|| "entering the container's cgroup")?;
+        // The view that it was cloned with begins at our group.
+        if spec.linux.has_namespace(NamespaceKind::Cgroup) {
+            crate::sys::unshare(rustix::thread::UnshareFlags::NEWCGROUP)
+                .doing(|| "making a cgroup namespace")?;
+        }
+    }
     syscalls::new_session_keyring();
     // Nodes and directories are made with the modes they are given.
     rustix::process::umask(rustix::fs::Mode::empty());

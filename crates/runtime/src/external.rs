@@ -34,11 +34,25 @@ pub(crate) fn cgroup_name(id: &str) -> String {
     format!("strake-{id}")
 }
 
+/// Whether the runtime is told to leave cgroups alone, so that limits are ours to set: its processes are then where the
+/// driver is.
+pub(crate) fn leaves_cgroups(runtime: &Path) -> bool {
+    runtime.file_name().and_then(OsStr::to_str).unwrap_or("").contains("crun")
+}
+
 /// The container's first process, a child of the process `driver` that drives the runtime.
 pub(crate) fn container_pid(driver: rustix::process::Pid) -> Option<i32> {
     let driver = driver.as_raw_nonzero();
     let children = fs::read_to_string(format!("/proc/{driver}/task/{driver}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether a process in the cgroup named `name` was killed because the group had no more memory.
+pub(crate) fn out_of_memory(name: &str) -> bool {
+    let top = Path::new("/sys/fs/cgroup");
+    let files =
+        [top.join("memory").join(name).join("memory.oom_control"), top.join(name).join("memory.events")];
+    files.iter().any(|file| crate::cgroup::counts_oom_kills(file))
 }
 
 /// Removes the cgroups named `name`, once empty, from every hierarchy.
@@ -64,6 +78,9 @@ fn drive(job: &mut Job<'_>, runtime: &Path) -> Result<Infallible, Failure> {
     container::die_with(job.supervisor)?;
     let _ = rustix::process::setrlimit(Resource::Nofile, job.open_files);
     let _ = rustix::process::setsid();
+    if let Some(cgroup) = job.cgroup {
+        cgroup.join().doing(|| "entering the container's cgroup")?;
+    }
     rustix::process::umask(Bits::empty());
     let runtime = Runtime::find(runtime, job.mode)?;
     if job.record_owners {
@@ -137,7 +154,7 @@ impl Runtime {
         })?;
         let path = fs::canonicalize(&path).doing(|| path.display().to_string())?;
         let kind = name.file_name().and_then(OsStr::to_str).unwrap_or("");
-        let is_crun = kind.contains("crun");
+        let is_crun = leaves_cgroups(name);
         let mut options: Vec<OsString> = Vec::new();
         if is_crun {
             options.push("--cgroup-manager=disabled".into());
@@ -263,6 +280,9 @@ impl Bundle {
         }
         if job.mode == Mode::Root {
             spec.linux.cgroups_path = Some(format!("/{}", cgroup_name(job.id)));
+            if let (Some(_), Some(resources)) = (job.cgroup, &mut spec.linux.resources) {
+                (resources.memory, resources.cpu, resources.pids) = (None, None, None);
+            }
         } else {
             spec.linux.resources = None;
             spec.mounts.retain(|mount| mount.kind != "cgroup");

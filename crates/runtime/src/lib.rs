@@ -20,6 +20,7 @@ pub mod owners;
 pub mod signals;
 pub mod spec;
 
+mod cgroup;
 mod container;
 mod error;
 mod external;

@@ -2,7 +2,7 @@
 //! runtime carries out, and enough to read another tool's bundle.
 //!
 //! Field names are the specification's (runtime-spec 1.0, config.md and config-linux.md). Unknown fields are skipped
-//! when reading. What is deliberately left out: hooks, memory and cpu limits, SELinux and AppArmor labels.
+//! when reading. What is deliberately left out: hooks, limits of block I/O and huge pages, SELinux and AppArmor labels.
 //! [`docker_default`] builds what Docker gives a container that asks for nothing.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -193,7 +193,7 @@ pub struct Linux {
     /// Where external runtimes put the container's cgroups; set by us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroups_path: Option<String>,
-    /// Limits; only the device rules, and only for external runtimes.
+    /// Limits. The device rules are for external runtimes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Kernel parameters of the container's namespaces: `net.ipv4.ip_forward` to "1".
@@ -295,6 +295,63 @@ pub struct Device {
 pub struct Resources {
     /// Which devices may be opened, later rules first.
     pub devices: Vec<DeviceRule>,
+    /// Limits of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// Limits of processor time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// Limit of processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<Pids>,
+}
+
+/// Limits of memory, in bytes; -1 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Memory alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// Memory and swap together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<i64>,
+}
+
+impl Memory {
+    /// Memory and swap together: as asked, else twice the memory, as Docker has it.
+    pub fn with_swap(&self) -> Option<i64> {
+        self.swap.or_else(|| self.limit.filter(|limit| *limit > 0).map(|limit| limit.saturating_mul(2)))
+    }
+}
+
+/// Limits of processor time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cpu {
+    /// Weight against other groups, 2 to 262144.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shares: Option<u64>,
+    /// Microseconds of processor time in each period; -1 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<i64>,
+    /// Microseconds of a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period: Option<u64>,
+    /// Processors: "0-3,5".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// Memory nodes: "0,1".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mems: Option<String>,
+}
+
+/// Limit of processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pids {
+    /// How many there may be at once; 0 or less for any number.
+    pub limit: i64,
 }
 
 /// One rule of the device cgroup.

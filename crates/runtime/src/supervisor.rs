@@ -91,6 +91,8 @@ pub struct Exit {
     pub warnings: Vec<String>,
     /// With [`Container::record_owners`]: the owners that its processes gave files.
     pub owners: Vec<OwnerRecord>,
+    /// Whether a process of it was killed because it reached its limit of memory.
+    pub out_of_memory: bool,
 }
 
 /// Sends signals to a container from another thread than the one that waits for it.
@@ -164,6 +166,7 @@ impl Supervisor {
             record_owners: container.record_owners,
             init: container.init,
             sources: container.sources.iter().map(|s| (s.destination.clone(), s.path.clone())).collect(),
+            cgroup_parent: container.cgroup_parent.clone(),
             streams,
         };
         let sent = match &requests.socket {
@@ -284,12 +287,12 @@ impl Running {
                 self.resizable = self.terminal.as_ref().and_then(|master| master.try_clone().ok());
             }
             Event::Started { pid } => (self.started, self.pid) = (true, pid),
-            Event::Exited { code, error, warnings, owners } => {
+            Event::Exited { code, error, warnings, owners, out_of_memory } => {
                 let owners = match descriptors.pop() {
                     Some(records) if owners => owners::decode(records)?,
                     _ => Vec::new(),
                 };
-                self.exit = Some(Exit { code, error, warnings, owners });
+                self.exit = Some(Exit { code, error, warnings, owners, out_of_memory });
             }
         }
         Ok(())

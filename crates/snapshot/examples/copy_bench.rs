@@ -141,7 +141,7 @@ fn copy(from: &Path, out: &Path, previous: Option<&Path>, known: &[Read]) -> (To
     let how = Placing { source: number, owner: None, mode: None, digest: &digest };
     plan.place_content(&found, &top, b"app", &how).expect("the files can be planned");
     let planned = start.elapsed();
-    let how = Writing { out, mode: runtime::Mode::Root, previous, stop: &Default::default() };
+    let how = Writing { out, mode: runtime::Mode::Root, previous, stop: &Default::default(), search: None };
     let written = plan.write(&how).expect("the layer can be written");
     let all = start.elapsed();
     if std::env::var_os("VERBOSE").is_some() {

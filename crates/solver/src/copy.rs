@@ -9,6 +9,7 @@ use oci::Digest;
 use crate::error::Failure;
 use crate::file::{Input, Options, Prepared};
 use crate::output::Stream;
+use crate::secret;
 use crate::session::StepEvent;
 use crate::step::{Made, Step, Tree};
 use crate::unpack::unpack;
@@ -58,7 +59,11 @@ pub(crate) fn run(
         epoch: session.epoch,
         previous,
         stop: session.interrupted,
+        search: session.search,
     })?;
+    if done.found {
+        secret::refuse(session, pending.fs())?;
+    }
     for note in &done.notes {
         session.observer.step(step.id, StepEvent::Output(Stream::Stderr, format!("{note}\n").as_bytes()));
     }
@@ -68,7 +73,7 @@ pub(crate) fn run(
 
 /// The digest of the part `source` of the context that is input number `input`: what a mount of it shows.
 pub(crate) fn mount_digest(step: &Step<'_>, input: u32, source: &str) -> Result<Digest, Failure> {
-    let op = whole(input, source);
+    let op = whole(input, source, false);
     let content = prepare(step, &op)?.content()?;
     match content {
         Some(content) => Ok(content.digest),
@@ -78,21 +83,31 @@ pub(crate) fn mount_digest(step: &Step<'_>, input: u32, source: &str) -> Result<
 
 /// Copies that part into the empty directory `dir` on the host, at the same path below it.
 pub(crate) fn mount_copy(step: &Step<'_>, input: u32, source: &str, dir: &Path) -> Result<(), Failure> {
+    copy_whole(step, &whole(input, source, false), dir)
+}
+
+/// As [`mount_copy`], and what comes from an image or a stage keeps its owners.
+pub(crate) fn fill(step: &Step<'_>, input: u32, source: &str, dir: &Path) -> Result<(), Failure> {
+    let keep_owner = matches!(step.inputs[input as usize], Tree::Stack(_));
+    copy_whole(step, &whole(input, source, keep_owner), dir)
+}
+
+fn copy_whole(step: &Step<'_>, op: &FileOp, dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir).map_err(Failure::io("create", dir))?;
-    let op = whole(input, source);
-    prepare(step, &op)?.run(&Options {
+    prepare(step, op)?.run(&Options {
         base: &[],
         out: dir,
         mode: step.session.mode,
         epoch: None,
         previous: None,
         stop: step.session.interrupted,
+        search: None,
     })?;
     Ok(())
 }
 
 /// Copies all of a path to where it was.
-fn whole(input: u32, source: &str) -> FileOp {
+fn whole(input: u32, source: &str, keep_owner: bool) -> FileOp {
     let path = format!("/{}", source.trim_matches('/'));
     FileOp {
         actions: vec![FileAction::Copy(Copy {
@@ -104,7 +119,7 @@ fn whole(input: u32, source: &str) -> FileOp {
             exclude: Vec::new(),
             parents: false,
             unpack: Unpack::No,
-            keep_owner: false,
+            keep_owner,
         })],
     }
 }

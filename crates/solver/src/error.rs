@@ -20,7 +20,10 @@ pub struct Error {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The process of a step ended with another code than 0.
-    #[error("process {command:?} did not complete successfully: exit code: {code}")]
+    #[error(
+        "process {command:?} did not complete successfully: exit code: {code}{}",
+        if *out_of_memory { ": out of memory: the step reached its memory limit" } else { "" }
+    )]
     Exit {
         /// The command, as one line.
         command: String,
@@ -28,6 +31,8 @@ pub enum Failure {
         code: i32,
         /// The end of what it printed.
         tail: Vec<u8>,
+        /// Whether a process of it was killed because the step reached its limit of memory.
+        out_of_memory: bool,
     },
     /// The process of a step could not be started.
     #[error("process {command:?} could not be started: {message}")]
@@ -51,6 +56,14 @@ pub enum Failure {
         "secret {0:?} is required by this step and was not given: pass --secret id={0},src=FILE or id={0},env=NAME"
     )]
     Secret(String),
+    /// A secret's bytes in a layer that the step made.
+    #[error("secret {id:?} was found in the layer that this step made: {place}")]
+    SecretInLayer {
+        /// The secret's id.
+        id: String,
+        /// Path in the image, and what of the file.
+        place: String,
+    },
     /// Something this version does not do.
     #[error("{0}")]
     Unsupported(String),

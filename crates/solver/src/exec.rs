@@ -9,13 +9,15 @@ use std::time::Duration;
 use graph::{Exec, Network, Security};
 use runtime::spec::{self, NamespaceKind, Spec};
 use runtime::{Container, RootFs, Source, Stdio};
-use snapshot::DiffOptions;
+use snapshot::{DiffOptions, Tap};
 use store::PendingSnapshot;
 
 use crate::account::find_user_in;
 use crate::error::Failure;
-use crate::mounts;
+use crate::kept::Kept;
+use crate::mounts::{self, Held, Mounting};
 use crate::output::{self, Stream, Tail};
+use crate::secret;
 use crate::session::StepEvent;
 use crate::step::{Made, Step};
 use crate::unpack;
@@ -39,15 +41,25 @@ pub(crate) fn network(asked: Network, session: Network) -> Network {
     }
 }
 
-/// Runs the step; what it wrote is the layer.
-pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
+/// A step's container, ready to run.
+pub(crate) struct Prepared {
+    pub container: Container,
+    /// Its writable layer.
+    pub pending: PendingSnapshot,
+    pub held: Held,
+    pub user: User,
+}
+
+/// The container of the step on its base.
+pub(crate) fn prepare(step: &Step<'_>, exec: &Exec) -> Result<Prepared, Failure> {
     let session = step.session;
     unpack(session.store, &step.base.layers)?;
     let lowers = session.store.lowers(&step.base.layers)?;
     let pending = session.store.begin_snapshot()?;
     let user = find_user_in(&lowers, &exec.user)?;
     let mut sources = Vec::new();
-    let mut spec = spec(step, exec, &user, &pending, &mut sources)?;
+    let mut held = Held::default();
+    let mut spec = spec(step, exec, &user, &pending, &mut sources, &mut held)?;
     if session.mode == runtime::Mode::SingleId {
         let files = session.scratch()?.join(container_id(&pending));
         spec.mounts.extend(single_id_files(&snapshot::View::open(&lowers)?, &files)?);
@@ -64,21 +76,49 @@ pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
         record_owners: session.mode == runtime::Mode::SingleId,
         init: false,
         sources,
+        cgroup_parent: session.limits.cgroup_parent.clone(),
     };
-    let exit = carry_out(step, exec, &container)?;
+    Ok(Prepared { container, pending, held, user })
+}
+
+/// Runs the step; what it wrote is the layer.
+pub(crate) fn run(step: &Step<'_>, exec: &Exec) -> Result<Made, Failure> {
+    let session = step.session;
+    let Prepared { container, pending, held, user } = prepare(step, exec)?;
+    let ended = carry_out(step, exec, &container)?;
     // Removed with the session and not now: ext4 makes new files slowly while there are inodes deleted just before.
     let aside = session.scratch()?.join(format!("{}.work", container.id));
     fs::rename(pending.work(), &aside).map_err(Failure::io("move", pending.work()))?;
-    if exit.code != 0 {
-        return Err(exit.failure);
+    if container.record_owners {
+        settle(pending.fs(), &container, &ended.owners, &user)?;
     }
-    if session.mode == runtime::Mode::SingleId {
-        let owner = snapshot::Owner { uid: user.uid, gid: user.gid };
-        snapshot::owners::settle(pending.fs(), &container.rootfs.lowers, &exit.owners, owner)?;
+    if ended.code != 0 {
+        let (vertex, base) = (step.id, step.base.chain.clone());
+        let supervisor = session.supervisor()?;
+        let code = ended.code;
+        session.keep_failed(Kept { vertex, base, code, container, pending, user, supervisor, _held: held });
+        return Err(ended.failure);
     }
+    drop(held);
     snapshot::normalize(pending.fs(), session.epoch)?;
-    let stat = snapshot::diff(pending.fs(), io::sink(), &DiffOptions::default())?;
+    let mut tap = Tap::new(session.search);
+    let stat = snapshot::diff(pending.fs(), &mut tap, &DiffOptions::default())?;
+    if tap.found() {
+        secret::refuse(session, pending.fs())?;
+    }
     Ok(Made { pending, stat })
+}
+
+/// Records the owners that a container gave files of its writable layer `fs` (on the host), where only one id is mapped.
+pub(crate) fn settle(
+    fs: &Path,
+    container: &Container,
+    owners: &[runtime::owners::OwnerRecord],
+    user: &User,
+) -> Result<(), Failure> {
+    let owner = snapshot::Owner { uid: user.uid, gid: user.gid };
+    snapshot::owners::settle(fs, &container.rootfs.lowers, owners, owner)?;
+    Ok(())
 }
 
 struct Ended {
@@ -124,7 +164,12 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
     let command = exec.args.join(" ");
     let failure = match exit.error {
         Some(message) => Failure::Start { command, message },
-        None => Failure::Exit { command, code: exit.code, tail: tail.into_bytes() },
+        None => Failure::Exit {
+            command,
+            code: exit.code,
+            tail: tail.into_bytes(),
+            out_of_memory: exit.out_of_memory,
+        },
     };
     Ok(Ended { code: exit.code, failure, owners: exit.owners })
 }
@@ -136,6 +181,7 @@ fn spec(
     user: &User,
     pending: &PendingSnapshot,
     sources: &mut Vec<Source>,
+    held: &mut Held,
 ) -> Result<Spec, Failure> {
     let session = step.session;
     let mut spec = spec::docker_default(session.mode);
@@ -160,6 +206,7 @@ fn spec(
     if exec.security == Security::Insecure {
         spec.make_privileged();
     }
+    session.limits.apply(&mut spec);
     let files = session.scratch()?.join(container_id(pending));
     fs::create_dir_all(&files).map_err(Failure::io("create", &files))?;
     let hosts = hosts_file(hostname, &exec.extra_hosts);
@@ -173,7 +220,7 @@ fn spec(
         let path = files.join(format!("file{number}"));
         spec.mounts.push(bind_file(&path, file.data.as_bytes(), file.mode, &file.path)?);
     }
-    mounts::add(step, exec, &mut spec, sources, &files)?;
+    mounts::add(&mut Mounting { step, spec: &mut spec, sources, held }, exec, &files)?;
     Ok(spec)
 }
 

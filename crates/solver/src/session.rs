@@ -11,6 +11,8 @@ use store::{PendingSnapshot, Store};
 
 use crate::context::Context;
 use crate::error::Failure;
+use crate::kept::Kept;
+use crate::limits::Limits;
 use crate::output::Stream;
 
 /// What one solve works with.
@@ -31,6 +33,10 @@ pub struct Session<'a> {
     pub network: Network,
     /// Secrets that steps may mount.
     pub secrets: &'a dyn Secrets,
+    /// What no layer made here may hold: the secrets' bytes, where they are looked for.
+    pub search: Option<&'a snapshot::Search>,
+    /// What confines steps.
+    pub limits: Limits,
     /// Content of `/etc/resolv.conf` in steps.
     pub resolv_conf: Vec<u8>,
     /// Told of everything that happens.
@@ -46,6 +52,7 @@ pub struct Session<'a> {
 pub struct Lazy {
     supervisor: Mutex<Option<Arc<runtime::Supervisor>>>,
     scratch: Mutex<Option<PendingSnapshot>>,
+    failed: Mutex<Option<Kept>>,
 }
 
 impl Session<'_> {
@@ -72,6 +79,17 @@ impl Session<'_> {
         Ok(path)
     }
 
+    /// Keeps the state of a step that failed, if it is the first.
+    pub(crate) fn keep_failed(&self, kept: Kept) {
+        let mut held = self.lazy.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get_or_insert(kept);
+    }
+
+    /// The state of the step whose process failed first, if one did: once.
+    pub fn take_failed(&self) -> Option<Kept> {
+        self.lazy.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Whether the solve should stop.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
@@ -82,8 +100,6 @@ impl Session<'_> {
 pub trait Secrets: Sync {
     /// The bytes of the secret `id`; `None` where none of that name was given.
     fn secret(&self, id: &str) -> Option<Vec<u8>>;
-    /// The path on the host of a directory that outlives the build, for the cache mount `id`.
-    fn cache_dir(&self, id: &str) -> PathBuf;
 }
 
 /// Told of what happens to vertices; called from any thread.

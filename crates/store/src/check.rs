@@ -17,7 +17,9 @@ use crate::collect::has_row;
 use crate::db::{Sql, parse};
 use crate::image::all_images;
 use crate::lease::{is_live, owner};
-use crate::schema::{BLOBS, CONTAINERS, DIRS, ENTRIES, LEASES, SNAPSHOTS, TMP, UPLOADS, WORK, make_dirs};
+use crate::schema::{
+    BLOBS, CONTAINERS, DIRS, ENTRIES, LEASES, MOUNTS, SNAPSHOTS, TMP, UPLOADS, WORK, make_dirs,
+};
 use crate::snapshot::all_snapshots;
 use crate::sweep::names;
 use crate::{Error, HookError, Result, Snapshot, Store};
@@ -298,7 +300,7 @@ impl Store {
     /// Committed names without a row: a process died between its rename and its commit.
     pub(crate) fn orphans(&self) -> Result<Vec<String>> {
         let mut listed = Vec::new();
-        for dir in [SNAPSHOTS, BLOBS, CONTAINERS, UPLOADS] {
+        for dir in [SNAPSHOTS, BLOBS, CONTAINERS, UPLOADS, MOUNTS] {
             let names = names(&self.root().join(dir))?;
             listed.extend(names.into_iter().map(|name| format!("{dir}/{name}")));
         }

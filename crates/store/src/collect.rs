@@ -13,7 +13,7 @@ use rusqlite::{Connection, Transaction};
 use crate::db::{Sql, io_fault, parse};
 use crate::lease::{Holding, Kind, is_live};
 use crate::remove::remove_tree;
-use crate::schema::{BLOBS, CONTAINERS, SNAPSHOTS, UPLOADS};
+use crate::schema::{BLOBS, CONTAINERS, MOUNTS, SNAPSHOTS, UPLOADS};
 use crate::snapshot::all_snapshots;
 use crate::sync::unmark;
 use crate::{Error, Result, Snapshot, Store};
@@ -254,6 +254,7 @@ pub(crate) fn has_row(connection: &Connection, path: &str) -> Sql<bool> {
         SNAPSHOTS => ("SELECT 1 FROM snapshots WHERE chain_id = ?1", format!("sha256:{name}")),
         BLOBS => ("SELECT 1 FROM blobs WHERE digest = ?1", format!("sha256:{name}")),
         CONTAINERS => ("SELECT 1 FROM containers WHERE id = ?1", name.to_owned()),
+        MOUNTS => ("SELECT 1 FROM cache_mounts WHERE id = ?1", name.to_owned()),
         UPLOADS => ("SELECT 1 FROM registry_uploads WHERE id = ?1", name.to_owned()),
         _ => return Ok(false),
     };

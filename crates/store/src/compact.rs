@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
 use crate::db::io_fault;
-use crate::schema::{BLOBS, CONTAINERS, CONTEXTS, DATABASE, RESERVE, SNAPSHOTS, TMP, VERSION, WORK};
+use crate::schema::{BLOBS, CONTAINERS, CONTEXTS, DATABASE, MOUNTS, RESERVE, SNAPSHOTS, TMP, VERSION, WORK};
 use crate::{Result, Store};
 
 impl Store {
@@ -31,7 +31,7 @@ impl Store {
         let holding = self.hold()?;
         let fresh = holding.fresh(TMP);
         let made = self.db().write(|_| {
-            for dir in [WORK, SNAPSHOTS, BLOBS, CONTAINERS, CONTEXTS, TMP] {
+            for dir in [WORK, SNAPSHOTS, BLOBS, CONTAINERS, CONTEXTS, MOUNTS, TMP] {
                 // For `tmp` itself the new one cannot lie in it.
                 let fresh = if dir == TMP { holding.fresh(WORK) } else { fresh.clone() };
                 let path = self.root().join(dir);

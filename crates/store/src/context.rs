@@ -1,5 +1,4 @@
-//! Where what builds keep beside their results is kept: stat caches of contexts, and cache mounts. What is in
-//! them is others' business; losing them loses time only.
+//! Where stat caches of build contexts are kept. What is in them is others' business; losing them loses time only.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,12 +13,5 @@ impl Store {
     pub fn context_file(&self, root: &Path) -> PathBuf {
         let name = Digest::sha256(root.as_os_str().as_bytes());
         self.root().join("contexts").join(name.hex())
-    }
-
-    /// The directory of the cache mount `id` (`RUN --mount=type=cache`), which the caller makes. It outlives
-    /// builds and goes with the contexts' stat caches, as in `builder prune`.
-    pub fn cache_mount_dir(&self, id: &str) -> PathBuf {
-        let name = Digest::sha256(id.as_bytes());
-        self.root().join("contexts").join(format!("mount-{}", name.hex()))
     }
 }

@@ -3,13 +3,14 @@
 //! is no daemon and no state that lives only in memory.
 //!
 //! ```text
-//! ROOT/version                    format, "1\n"
+//! ROOT/version                    format, "2\n"
 //! ROOT/strake.db                  rows (SQLite, WAL)
 //! ROOT/reserve                    space for pruning on a full disk
 //! ROOT/blobs/sha256/HEX           a blob
 //! ROOT/snapshots/HEX/{fs/,owners} a layer unpacked; HEX is of its ChainID
 //! ROOT/containers/ID/             fs/ and work/ (writable layer), lock, and the engine's files
-//! ROOT/contexts/{HEX,mount-HEX/}  stat caches of build contexts, cache mounts
+//! ROOT/contexts/HEX               stat caches of build contexts
+//! ROOT/mounts/ID/{fs/,lock}       a cache mount; locked while a step uses it
 //! ROOT/partial/HEX                a blob that has come in part, locked by who fetches it
 //! ROOT/partial/HEX.unpack         locked by who unpacks the layer of that ChainID
 //! ROOT/uploads/ID                 a blob on its way into the registry served from here; locked while it is written
@@ -40,6 +41,7 @@
 mod blob;
 mod broken;
 mod cache;
+mod cache_mount;
 mod check;
 mod collect;
 mod compact;
@@ -59,6 +61,7 @@ mod remove;
 mod reserve;
 mod resolve;
 mod schema;
+mod setting;
 mod snapshot;
 mod sweep;
 mod sync;
@@ -71,6 +74,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use blob::BlobWriter;
 pub use cache::{CacheKind, CacheRecord};
+pub use cache_mount::{CacheMount, CacheMountLock, NewCacheMount, PendingCacheMount, Taken};
 pub use check::{CheckReport, Hooks, Problem, VerifyFn};
 pub use container::{ContainerError, ContainerLock, ContainerRecord};
 pub use error::{Error, HookError, Result};
@@ -78,13 +82,15 @@ pub use image::{Base, Image, ImageMeta, RemovedImage};
 pub use layer::{Compressed, LayerBlob};
 pub use lease::Lease;
 pub use partial::{PartialBlob, SnapshotClaim};
-pub use prune::{PruneCache, PruneImages, PruneOptions, PruneReport, Pruned, PrunedItem};
+pub use prune::{
+    CacheItem, CacheSpace, PruneCache, PruneImages, PruneOptions, PruneReport, Pruned, PrunedItem,
+};
 pub use reference::RepoDigest;
 pub use registry::{HostedBlob, HostedManifest, NewManifest, PutManifest, Upload};
 pub use resolve::ResolveError;
 pub use snapshot::{PendingSnapshot, Snapshot, SnapshotStat};
 pub use sweep::SweepReport;
-pub use usage::{CacheUsage, ContainerUsage, ImageUsage, Usage};
+pub use usage::{CacheMountUsage, CacheUsage, ContainerUsage, ImageUsage, Usage};
 
 /// An open store. Cheap to clone; `Send` and `Sync`.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use oci::{ChainId, Digest, ImageId, Reference};
 use rusqlite::Transaction;
 
 use crate::cache::{all_records, delete_record};
+use crate::cache_mount::delete_cache_mount;
 use crate::collect::{self, Drops, Holders, Reach, Selection};
 use crate::container::all_containers;
 use crate::db::{Sql, parse};
@@ -15,7 +16,7 @@ use crate::manifest::is_listed;
 use crate::remove::measure;
 use crate::schema::{CONTEXTS, TMP, WORK};
 use crate::sweep::names;
-use crate::{CacheRecord, ContainerRecord, Error, Image, Result, Store, SweepReport};
+use crate::{CacheMount, CacheRecord, ContainerRecord, Error, Image, Result, Store, SweepReport};
 
 /// Which images to drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +30,7 @@ pub enum PruneImages {
     Unused,
 }
 
-/// Which build-cache records to drop. None goes whose result a live process uses.
+/// Which build-cache records and cache mounts to drop. None goes whose result a live process uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneCache {
     /// Also those whose result is part of an image (Docker's `builder prune --all`): no disk space comes free
@@ -37,8 +38,42 @@ pub struct PruneCache {
     pub all: bool,
     /// Only those last used before this moment, in nanoseconds since the Unix epoch.
     pub unused_since: Option<i64>,
-    /// Only as many, least recently used first, as bring the cache down to this many bytes.
-    pub keep_bytes: Option<u64>,
+    /// Only as many, least recently used first, as bring the cache down to this size.
+    pub keep: Option<CacheSpace>,
+}
+
+/// How much space the build cache may take, as BuildKit's policies say it. In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSpace {
+    /// So much it may always have, whatever else is asked.
+    pub reserved: u64,
+    /// More than this it never has.
+    pub max_used: u64,
+    /// So much is to be free on the disk.
+    pub min_free: u64,
+}
+
+impl CacheSpace {
+    /// At most so many bytes.
+    pub fn at_most(bytes: u64) -> CacheSpace {
+        CacheSpace { reserved: 0, max_used: bytes, min_free: 0 }
+    }
+
+    /// The bytes that a cache of `total` bytes may keep on a disk with `free` bytes.
+    pub fn keep(&self, total: u64, free: u64) -> u64 {
+        let for_free = total.saturating_sub(self.min_free.saturating_sub(free));
+        let keep = if self.min_free > free { for_free.min(self.max_used) } else { self.max_used };
+        keep.max(self.reserved)
+    }
+}
+
+/// A thing of the build cache, for a filter.
+#[derive(Debug, Clone, Copy)]
+pub enum CacheItem<'a> {
+    /// A record; whether an image has its result, too.
+    Record(&'a CacheRecord, bool),
+    /// A cache mount.
+    Mount(&'a CacheMount),
 }
 
 /// What to drop.
@@ -50,8 +85,10 @@ pub struct PruneOptions<'a> {
     pub images: PruneImages,
     /// Of these images, only those that this says yes to (`--filter`).
     pub image_filter: Option<&'a dyn Fn(&Image) -> bool>,
-    /// Build-cache records.
+    /// Build-cache records and cache mounts.
     pub cache: Option<&'a PruneCache>,
+    /// Of these, only those that this says yes to (`--filter`).
+    pub cache_filter: Option<&'a dyn Fn(CacheItem<'_>) -> bool>,
     /// The stat caches of build contexts.
     pub contexts: bool,
     /// Parts of blobs that nobody is fetching: a pull that was interrupted begins anew.
@@ -87,6 +124,8 @@ pub enum PrunedItem {
     Image(ImageId),
     /// A build-cache record, by key. Its bytes are in its snapshots.
     Cache(Digest),
+    /// A cache mount, by ID.
+    CacheMount(String),
     /// A snapshot that nothing needs any more.
     Snapshot {
         /// Which.
@@ -205,11 +244,26 @@ impl Store {
                 Some(images.into_iter().filter(|i| filter(i)).map(|i| i.id).collect())
             }
         };
+        let mounts = match options.cache {
+            Some(_) => self.measured_cache_mounts()?,
+            None => Vec::new(),
+        };
+        let free = self.disk_space().map_or(u64::MAX, |(_, free)| free);
+        // Held until their files are gone.
+        let locks = std::cell::RefCell::new(Vec::new());
         let (items, of_images, drops) = self.write_to_free(|tx| {
             let mut items = PruneReport::default();
             let of_images = self.drop_images(tx, options.images, allowed.as_ref(), &mut items)?;
             if let Some(cache) = options.cache {
-                drop_cache(tx, &Reach::mark(tx, self.root())?, cache, &mut items)?;
+                let reach = Reach::mark(tx, self.root())?;
+                let wanted = options.cache_filter;
+                let drop_mount = |mount: &CacheMount| -> Sql<bool> {
+                    let Some(lock) = self.lock_cache_mount(&mount.id, true)? else { return Ok(false) };
+                    locks.borrow_mut().push(lock);
+                    delete_cache_mount(tx, &mount.id)
+                };
+                let cache = Dropping { options: cache, wanted, reach: &reach, free, drop_mount: &drop_mount };
+                cache.run(tx, &mounts, &mut items)?;
             }
             crate::registry::drop_unlinked(tx)?;
             let reach = Reach::mark(tx, self.root())?;
@@ -273,37 +327,105 @@ impl Store {
     }
 }
 
-fn drop_cache(tx: &Transaction, reach: &Reach, options: &PruneCache, report: &mut PruneReport) -> Sql<()> {
-    let holders = |record: &CacheRecord| {
-        let found = record.chain_id.as_ref().and_then(|c| reach.snapshot(c));
-        found.map_or(Holders::default(), |(_, holders)| *holders)
-    };
-    let mut stacks = Stacks::new(reach, options.all);
-    let mut records = all_records(tx)?;
-    for record in &records {
-        stacks.add(record.chain_id.as_ref());
-    }
-    // Least recently used first; of one build, whose records have one time, the upper ones.
-    records.sort_by_cached_key(|r| {
-        let depth = r.chain_id.as_ref().map_or(0, |c| stacks.depth(c));
-        (r.last_used, std::cmp::Reverse(depth))
-    });
-    for record in records {
-        let held = holders(&record);
-        if held.has(Holders::LEASE)
-            || (!options.all && held.has(Holders::IMAGE))
-            || options.unused_since.is_some_and(|since| record.last_used >= since)
-        {
-            continue;
+/// Dropping of the build cache, within a transaction.
+struct Dropping<'a> {
+    options: &'a PruneCache,
+    wanted: Option<&'a dyn Fn(CacheItem<'_>) -> bool>,
+    reach: &'a Reach,
+    /// Free bytes of the disk.
+    free: u64,
+    /// Drops a cache mount, unless it is in use.
+    drop_mount: &'a dyn Fn(&CacheMount) -> Sql<bool>,
+}
+
+impl Dropping<'_> {
+    fn run(&self, tx: &Transaction, mounts: &[(CacheMount, bool)], report: &mut PruneReport) -> Sql<()> {
+        let mut stacks = Stacks::new(self.reach, self.options.all);
+        let records = all_records(tx)?;
+        for record in &records {
+            stacks.add(record.chain_id.as_ref());
         }
-        if options.keep_bytes.is_some_and(|keep| stacks.bytes <= keep) {
-            break;
+        let mut in_mounts: u64 = mounts.iter().filter_map(|(mount, _)| mount.size).sum();
+        let keep = self.options.keep.map(|space| space.keep(stacks.bytes + in_mounts, self.free));
+        // Least recently used first; of one build, whose records have one time, the upper ones.
+        let mut order: Vec<(i64, std::cmp::Reverse<usize>, What<'_>)> = Vec::new();
+        for record in &records {
+            let depth = record.chain_id.as_ref().map_or(0, |c| stacks.depth(c));
+            order.push((record.last_used, std::cmp::Reverse(depth), What::Record(record)));
         }
-        delete_record(tx, &record.key)?;
-        stacks.remove(record.chain_id.as_ref());
-        report.add(PrunedItem::Cache(record.key), 0);
+        for (mount, _) in mounts.iter().filter(|(_, in_use)| !in_use) {
+            order.push((mount.last_used, std::cmp::Reverse(usize::MAX), What::Mount(mount)));
+        }
+        order.sort_by_key(|(used, depth, _)| (*used, *depth));
+        for (last_used, _, what) in order {
+            if keep.is_some_and(|keep| stacks.bytes + in_mounts <= keep) {
+                break;
+            }
+            if self.options.unused_since.is_some_and(|since| last_used >= since) {
+                continue;
+            }
+            match what {
+                What::Record(record) => {
+                    let found = record.chain_id.as_ref().and_then(|c| self.reach.snapshot(c));
+                    let held = found.map_or(Holders::default(), |(_, holders)| *holders);
+                    let shared = held.has(Holders::IMAGE);
+                    if held.has(Holders::LEASE)
+                        || (!self.options.all && shared)
+                        || self.wanted.is_some_and(|wanted| !wanted(CacheItem::Record(record, shared)))
+                    {
+                        continue;
+                    }
+                    delete_record(tx, &record.key)?;
+                    stacks.remove(record.chain_id.as_ref());
+                    report.add(PrunedItem::Cache(record.key.clone()), 0);
+                }
+                What::Mount(mount) => {
+                    if self.wanted.is_some_and(|wanted| !wanted(CacheItem::Mount(mount)))
+                        || !(self.drop_mount)(mount)?
+                    {
+                        continue;
+                    }
+                    let size = mount.size.unwrap_or(0);
+                    in_mounts -= size;
+                    report.add(PrunedItem::CacheMount(mount.id.clone()), size);
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Record(&'a CacheRecord),
+    Mount(&'a CacheMount),
+}
+
+impl Store {
+    /// Bytes of the disk that the store is on, and how many of them are free; `None` where nobody says.
+    pub fn disk_space(&self) -> Option<(u64, u64)> {
+        let stat = rustix::fs::statvfs(self.root()).ok()?;
+        Some((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+    }
+
+    /// Brings the build cache down to what `space` allows, if it is over it: least recently used first, and never what
+    /// an image, a container or a live process has. Asking costs a look at the rows.
+    pub fn keep_cache_within(&self, space: &CacheSpace) -> Result<PruneReport> {
+        let mut total: u64 = self.measured_cache_mounts()?.iter().filter_map(|(mount, _)| mount.size).sum();
+        let reach = self.db().read_all(|c| Reach::mark(c, self.root()))?;
+        total += reach
+            .snapshots
+            .iter()
+            .filter(|(_, holders)| holders.has(Holders::CACHE) && !holders.has(Holders::IMAGE))
+            .map(|(snapshot, _)| snapshot.usage)
+            .sum::<u64>();
+        let free = self.disk_space().map_or(u64::MAX, |(_, free)| free);
+        if total <= space.keep(total, free) {
+            return Ok(PruneReport::default());
+        }
+        let cache = PruneCache { all: false, unused_since: None, keep: Some(*space) };
+        self.prune(&PruneOptions { cache: Some(&cache), ..PruneOptions::default() })
+    }
 }
 
 /// The snapshots under the cache's records, and how many records each is under.

@@ -15,7 +15,8 @@ use crate::db::{connect, fold, sql_error};
 use crate::{Error, Result, reserve};
 
 /// The format that this program reads and writes.
-const FORMAT: u64 = 1;
+/// 2: `cache_mounts`, `settings` and `mounts/`.
+const FORMAT: u64 = 2;
 
 pub(crate) const VERSION: &str = "version";
 pub(crate) const DATABASE: &str = "strake.db";
@@ -24,6 +25,8 @@ pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const CONTAINERS: &str = "containers";
 pub(crate) const CONTEXTS: &str = "contexts";
 pub(crate) const LEASES: &str = "leases";
+/// Cache mounts.
+pub(crate) const MOUNTS: &str = "mounts";
 /// Blobs that are being uploaded to the registry served from this store; they outlive the server.
 pub(crate) const UPLOADS: &str = "uploads";
 pub(crate) const WORK: &str = "work";
@@ -34,11 +37,11 @@ pub(crate) const PARTIAL: &str = "partial";
 pub(crate) const RESERVE: &str = "reserve";
 
 /// Every directory of a store, parents first.
-pub(crate) const DIRS: [&str; 10] =
-    ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, LEASES, UPLOADS, WORK, TMP, PARTIAL];
+pub(crate) const DIRS: [&str; 11] =
+    ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, MOUNTS, LEASES, UPLOADS, WORK, TMP, PARTIAL];
 
 /// What may lie in a store's directory.
-pub(crate) const ENTRIES: [&str; 15] = [
+pub(crate) const ENTRIES: [&str; 16] = [
     VERSION,
     DATABASE,
     "strake.db-wal",
@@ -49,6 +52,7 @@ pub(crate) const ENTRIES: [&str; 15] = [
     SNAPSHOTS,
     CONTAINERS,
     CONTEXTS,
+    MOUNTS,
     LEASES,
     UPLOADS,
     WORK,
@@ -118,6 +122,15 @@ CREATE TABLE IF NOT EXISTS cache (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cache_identity ON cache (identity, last_used);
 
+-- key: name and what it was first filled from; size: NULL where it has to be measured
+CREATE TABLE IF NOT EXISTS cache_mounts (
+    id TEXT PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL, created INTEGER NOT NULL,
+    last_used INTEGER NOT NULL, uses INTEGER NOT NULL, size INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cache_mounts_key ON cache_mounts (key, created);
+
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS containers (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, chain_id TEXT, created INTEGER NOT NULL,
     auto_remove INTEGER NOT NULL, state TEXT NOT NULL
@@ -174,12 +187,13 @@ CREATE TABLE IF NOT EXISTS registry_uploads (
 -- paths under the store whose rows are gone, and that are still to be removed
 CREATE TABLE IF NOT EXISTS trash (path TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 ";
 
-/// Makes sure that `root` is a complete store of our format: reads its version, or makes a new one.
+/// Makes sure that `root` is a complete store of our format: reads its version, adds what an older one lacks, or makes a
+/// new one.
 pub(crate) fn ensure(root: &Path) -> Result<()> {
-    if version_is_ours(root)? {
+    if version(root)? == Some(FORMAT) {
         return Ok(());
     }
     DirBuilder::new()
@@ -191,15 +205,19 @@ pub(crate) fn ensure(root: &Path) -> Result<()> {
     let dir = File::open(root).map_err(|e| Error::io("cannot open the store", root, e))?;
     rustix::fs::flock(&dir, FlockOperation::LockExclusive)
         .map_err(|e| Error::io("cannot lock", root, e.into()))?;
-    if version_is_ours(root)? {
-        return Ok(());
+    match version(root)? {
+        Some(FORMAT) => return Ok(()),
+        Some(_) => {}
+        None => {
+            refuse_foreign(root)?;
+            reserve::require_space_for_new(root)?;
+        }
     }
-    refuse_foreign(root)?;
     make(root, &dir)
 }
 
-/// Whether `version` is there and ours; an error when it is another.
-fn version_is_ours(root: &Path) -> Result<bool> {
+/// What `version` says, if it is there: our format or an older one; an error when it is another.
+fn version(root: &Path) -> Result<Option<u64>> {
     let path = root.join(VERSION);
     let mut text = String::new();
     match File::open(&path) {
@@ -207,14 +225,14 @@ fn version_is_ours(root: &Path) -> Result<bool> {
             let read = file.take(64).read_to_string(&mut text);
             read.map_err(|e| Error::io("cannot read", &path, e))?;
         }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
             return Err(Error::NotAStore { root: root.to_owned(), reason: "it is a file".to_owned() });
         }
         Err(e) => return Err(Error::io("cannot read", &path, e)),
     }
     match text.trim().parse::<u64>() {
-        Ok(FORMAT) => Ok(true),
+        Ok(found @ 1..=FORMAT) => Ok(Some(found)),
         Ok(found) if found > FORMAT => {
             Err(Error::NewerFormat { root: root.to_owned(), found, known: FORMAT })
         }
@@ -241,7 +259,6 @@ fn refuse_foreign(root: &Path) -> Result<()> {
 }
 
 fn make(root: &Path, dir: &File) -> Result<()> {
-    reserve::require_space_for_new(root)?;
     make_dirs(root)?;
     make_database(root)?;
     reserve::make(root);

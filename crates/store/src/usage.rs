@@ -12,7 +12,7 @@ use crate::lease::{is_live, owner};
 use crate::remove::measure;
 use crate::schema::{CONTEXTS, TMP, UPLOADS, WORK};
 use crate::sweep::names;
-use crate::{CacheRecord, ContainerRecord, Result, Store};
+use crate::{CacheMount, CacheRecord, ContainerRecord, Result, Store};
 
 /// Where the store's bytes are, as sizes of regular files. The columns share no byte; `total` is their sum.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,9 +32,14 @@ pub struct Usage {
     pub containers_reclaimable: u64,
     /// Every build-cache record, latest used first.
     pub cache: Vec<CacheUsage>,
-    /// Bytes of the snapshots that only the build cache holds, each once, and of the contexts' stat caches.
+    /// Every cache mount, latest used first.
+    pub mounts: Vec<CacheMountUsage>,
+    /// Bytes of the contexts' stat caches.
+    pub contexts_size: u64,
+    /// Bytes of the snapshots that only the build cache holds, each once, of cache mounts, and of the contexts' stat
+    /// caches.
     pub cache_size: u64,
-    /// What dropping every cache record that no live process uses would free.
+    /// What dropping every cache record and cache mount that no live process uses would free.
     pub cache_reclaimable: u64,
     /// Bytes of blobs that images need: configs, manifests, layers as received or sent.
     pub blobs_size: u64,
@@ -89,6 +94,17 @@ pub struct CacheUsage {
     /// Whether an image has its result too: dropping the record frees nothing.
     pub shared: bool,
     /// Whether a container or a live process uses its result.
+    pub in_use: bool,
+}
+
+/// What one cache mount takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheMountUsage {
+    /// Which.
+    pub mount: CacheMount,
+    /// Bytes of its regular files.
+    pub size: u64,
+    /// Whether a step uses it now.
     pub in_use: bool,
 }
 
@@ -253,7 +269,16 @@ impl Store {
         usage.registry_manifests = self
             .db()
             .read(|c| Ok(c.query_row("SELECT count(*) FROM registry_manifests", [], |row| row.get(0))?))?;
-        usage.cache_size += measure(&self.root().join(CONTEXTS));
+        usage.contexts_size = measure(&self.root().join(CONTEXTS));
+        usage.cache_size += usage.contexts_size;
+        for (mount, in_use) in self.measured_cache_mounts()? {
+            let size = mount.size.unwrap_or(0);
+            usage.cache_size += size;
+            if !in_use {
+                usage.cache_reclaimable += size;
+            }
+            usage.mounts.push(CacheMountUsage { mount, size, in_use });
+        }
         usage.database = self.database_size();
         Ok(())
     }

@@ -351,11 +351,11 @@ fn a_store_is_refused_where_it_should_be() {
     let root = dir.path().join("a/b/store");
     drop(Store::open(&root).unwrap());
     assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
-    assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "1\n");
+    assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "2\n");
 
-    fs::write(root.join("version"), "2\n").unwrap();
+    fs::write(root.join("version"), "3\n").unwrap();
     let error = Store::open(&root).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { found: 3, known: 2, .. }), "{error}");
     assert!(error.to_string().contains("newer strake"));
     fs::write(root.join("version"), "rubbish").unwrap();
     assert!(matches!(Store::open(&root), Err(Error::NotAStore { .. })));

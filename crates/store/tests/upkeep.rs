@@ -5,7 +5,9 @@ mod support;
 use std::fs;
 
 use oci::{ChainId, Digest, ImageId, Reference};
-use store::{Error, Hooks, ImageMeta, LayerBlob, PruneCache, PruneImages, PruneOptions, PrunedItem, Store};
+use store::{
+    CacheSpace, Error, Hooks, ImageMeta, LayerBlob, PruneCache, PruneImages, PruneOptions, PrunedItem, Store,
+};
 use support::*;
 
 fn chain(contents: &[&str]) -> ChainId {
@@ -13,7 +15,7 @@ fn chain(contents: &[&str]) -> ChainId {
     ChainId::of(&layers).unwrap()
 }
 
-const ALL: PruneCache = PruneCache { all: true, unused_since: None, keep_bytes: None };
+const ALL: PruneCache = PruneCache { all: true, unused_since: None, keep: None };
 
 fn everything() -> PruneOptions<'static> {
     PruneOptions {
@@ -146,18 +148,18 @@ fn the_build_cache_by_use_age_and_size() {
     let prune = |cache: &PruneCache| {
         store.prune(&PruneOptions { cache: Some(cache), ..PruneOptions::default() }).unwrap()
     };
-    let cache = PruneCache { all: false, unused_since: Some(25), keep_bytes: None };
+    let cache = PruneCache { all: false, unused_since: Some(25), keep: None };
     let report = prune(&cache);
     assert_eq!(left(), "a,c,d,e", "the image has a; b is old");
     assert!(store.snapshot(&chain(&["base", "b"])).unwrap().is_none());
     assert!(report.freed() > 0);
 
     let one = store.snapshot(&chain(&["base", "c"])).unwrap().unwrap().usage;
-    prune(&PruneCache { all: false, unused_since: None, keep_bytes: Some(3 * one) });
+    prune(&PruneCache { all: false, unused_since: None, keep: Some(CacheSpace::at_most(3 * one)) });
     assert_eq!(left(), "a,c,d,e");
-    prune(&PruneCache { all: false, unused_since: None, keep_bytes: Some(2 * one) });
+    prune(&PruneCache { all: false, unused_since: None, keep: Some(CacheSpace::at_most(2 * one)) });
     assert_eq!(left(), "a,d,e", "the oldest goes");
-    prune(&PruneCache { all: false, unused_since: None, keep_bytes: Some(one) });
+    prune(&PruneCache { all: false, unused_since: None, keep: Some(CacheSpace::at_most(one)) });
     assert_eq!(left(), "a,d", "of one time, the upper one goes");
     prune(&PruneCache::default());
     assert_eq!(left(), "a");

@@ -30,7 +30,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use graph::{Graph, Network, VertexId};
-use oci::{Digest, ImageConfig, ImageId, Platform, Reference};
+use oci::{Config, Digest, ImageConfig, ImageId, Platform, Reference};
 
 use crate::ast::Dockerfile;
 use crate::diagnostic::Diagnostic;
@@ -156,7 +156,7 @@ pub struct BaseImage {
 }
 
 /// A stage that is part of the build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StageInfo {
     /// Its name, or `stage-N` where it has none.
     pub name: String,
@@ -166,6 +166,10 @@ pub struct StageInfo {
     pub runs: bool,
     /// Its `FROM`.
     pub span: Span,
+    /// Its last step.
+    pub vertex: VertexId,
+    /// How a container of it runs.
+    pub config: Config,
 }
 
 /// A build, ready to be solved.

@@ -1,6 +1,6 @@
 //! `RUN --mount`: what each mount is of.
 
-use graph::{Mount, MountKind};
+use graph::{CacheMount, Mount, MountKind};
 
 use crate::ast::Run;
 use crate::diagnostic::Diagnostic;
@@ -82,7 +82,7 @@ impl Lowering<'_> {
         };
         Ok(Mount {
             target: target(it, options, span)?,
-            kind: MountKind::Cache {
+            kind: MountKind::Cache(CacheMount {
                 id,
                 from: tree.map(|tree| (input(inputs, tree.vertex), source)),
                 sharing: match options.sharing {
@@ -94,7 +94,7 @@ impl Lowering<'_> {
                 mode: options.mode.unwrap_or(0o755),
                 uid: options.uid.unwrap_or(0),
                 gid: options.gid.unwrap_or(0),
-            },
+            }),
         })
     }
 }

@@ -23,8 +23,11 @@ impl Lowering<'_> {
     ) -> Result<(), Diagnostic> {
         let span = instruction.span;
         if let Some(device) = run.devices.first() {
-            return Err(Diagnostic::error("RUN --device is not supported yet", device.name.span)
-                .with_help("strake has no way yet to hand a device to a step"));
+            return Err(Diagnostic::error(
+                "RUN --device is not supported: strake gives steps no devices, by CDI or otherwise",
+                device.name.span,
+            )
+            .with_help("do what needs the device in a container: strake run --device, then strake commit"));
         }
         let (args, files) = self.arguments(it, run)?;
         if args.is_empty() {

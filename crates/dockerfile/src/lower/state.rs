@@ -197,7 +197,8 @@ impl<'a> Lowering<'a> {
                 let (state, runs) = self.build_stage(index, &built)?;
                 let planned = &self.plan.stages[index];
                 let (name, platform) = (planned.name.clone(), state.platform.clone());
-                stages.push(StageInfo { name, platform, runs, span: planned.stage.span });
+                let (vertex, config) = (state.vertex, state.config.config.clone());
+                stages.push(StageInfo { name, platform, runs, span: planned.stage.span, vertex, config });
                 built[index] = Some(state);
             }
         }

@@ -208,7 +208,6 @@ fn is_archive(head: &[u8]) -> bool {
 /// The secrets of a request; files are read when a step mounts them.
 pub(crate) struct GivenSecrets<'a> {
     pub given: &'a BTreeMap<String, SecretSource>,
-    pub store: &'a Store,
 }
 
 impl solver::Secrets for GivenSecrets<'_> {
@@ -217,9 +216,5 @@ impl solver::Secrets for GivenSecrets<'_> {
             SecretSource::Value(bytes) => Some(bytes.clone()),
             SecretSource::File(path) => fs::read(path).ok(),
         }
-    }
-
-    fn cache_dir(&self, id: &str) -> PathBuf {
-        self.store.cache_mount_dir(id)
     }
 }

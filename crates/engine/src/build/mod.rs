@@ -5,11 +5,16 @@
 
 mod context;
 mod emulation;
+mod entitlement;
 mod export;
+pub mod failed;
 mod ignore;
+mod leak;
 mod observe;
 mod request;
 mod resolve;
+mod run_options;
+mod shell;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -24,11 +29,15 @@ pub(crate) use export::timestamp;
 pub use graph::Network;
 pub use runtime::RuntimeChoice;
 
+pub use run_options::{Entitlement, Limits, RunOptions, Terminal};
+pub use shell::busybox_in;
+
 pub use request::{BuildRequest, BuildResult, ContextSource, DockerfileSource, SecretSource};
 
 use crate::build::context::Inputs;
 use crate::build::observe::{Steps, internal};
 use crate::build::resolve::Bases;
+use crate::build::shell::Stopped;
 use crate::{Engine, Error, Event, Events, Kind, Result};
 
 /// Builds an image.
@@ -65,7 +74,7 @@ pub fn build(
         .collect::<Result<Vec<_>>>()?;
     let mut solved = Vec::with_capacity(plans.len());
     for lowered in &plans {
-        solved.push(solve(engine, request, &inputs, lowered, &steps, interrupted)?.layers);
+        solved.push(solve(engine, request, &inputs, lowered, &steps, interrupted, events)?.layers);
     }
     let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
     let (image, base) = internal(&steps, "exporting to image", |say| {
@@ -80,6 +89,11 @@ pub fn build(
     })?;
     drop(lease);
     let (cached, ran) = steps.counts();
+    if ran > 0
+        && let Err(error) = crate::cache::keep_within_limit(engine)
+    {
+        events.event(Event::Warning(format!("the build cache was not brought down to its limit: {error}")));
+    }
     Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
 }
 
@@ -105,6 +119,7 @@ fn plan(
         }
     }
     refuse(&lowered)?;
+    entitlement::check(&lowered, inputs, request)?;
     Ok(lowered)
 }
 
@@ -141,16 +156,6 @@ fn refuse(lowered: &Lowered) -> Result<()> {
             ));
         }
     }
-    for (_, vertex) in lowered.graph.iter() {
-        if let graph::Op::Exec(exec) = &vertex.op
-            && exec.security == graph::Security::Insecure
-        {
-            return Err(Error::unsupported(format!(
-                "{}: RUN --security=insecure needs an entitlement that this version cannot give",
-                vertex.name
-            )));
-        }
-    }
     Ok(())
 }
 
@@ -161,9 +166,20 @@ fn solve(
     lowered: &Lowered,
     steps: &Steps<'_>,
     interrupted: &AtomicBool,
+    events: &dyn Events,
 ) -> Result<solver::Solved> {
     let observer = steps.observe(&lowered.graph);
-    let secrets = context::GivenSecrets { given: &request.secrets, store: &engine.store };
+    let (search, short) = match request.run.allows(Entitlement::SecretInLayer) {
+        true => (None, Vec::new()),
+        false => leak::search(&request.secrets),
+    };
+    for id in short {
+        events.event(Event::Warning(format!(
+            "secret {id:?} is shorter than {} bytes: layers are not searched for it",
+            leak::SHORTEST
+        )));
+    }
+    let secrets = context::GivenSecrets { given: &request.secrets };
     let session = Session {
         store: &engine.store,
         mode: runtime::mode().unwrap_or(runtime::Mode::Root),
@@ -173,16 +189,28 @@ fn solve(
         epoch: lowered.source_date_epoch,
         network: request.network,
         secrets: &secrets,
+        search: search.as_ref(),
+        limits: request.run.limits.clone(),
         resolv_conf: engine.resolv_conf(),
         observer: &observer,
         interrupted,
         lazy: Lazy::default(),
     };
-    let solved = solver::solve(&lowered.graph, lowered.target, &session);
+    let solved = shell::after_step(request, inputs, lowered, &session, steps)
+        .and_then(|()| solver::solve(&lowered.graph, lowered.target, &session).map_err(Stopped::Failed));
     for context in session.contexts.values() {
         context.save();
     }
-    solved.map_err(|error| failed(inputs, lowered, error))
+    solved.map_err(|stopped| match stopped {
+        Stopped::Failed(error) => {
+            let told = failed(inputs, lowered, error);
+            match session.take_failed() {
+                Some(kept) => failed::after(engine, request, lowered, kept, told, steps, search.as_ref()),
+                None => told,
+            }
+        }
+        Stopped::Refused(error) => error,
+    })
 }
 
 /// Errors of the Dockerfile, each with its line shown.

@@ -42,6 +42,14 @@ impl<'a> Steps<'a> {
         self.events.event(Event::Step { step, what });
     }
 
+    /// Does something on the user's terminal, which nothing is drawn on meanwhile.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.events.event(Event::TerminalTaken);
+        let done = work();
+        self.events.event(Event::TerminalGiven);
+        done
+    }
+
     /// How many steps were cached and how many ran.
     pub fn counts(&self) -> (usize, usize) {
         let counts = self.lock();

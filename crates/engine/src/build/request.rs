@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use oci::{ImageId, Platform, Reference};
 
+use super::run_options::RunOptions;
+
 /// What `build` is asked to do. Paths are on the host.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -33,6 +35,8 @@ pub struct BuildRequest {
     pub add_hosts: Vec<(String, String)>,
     /// Secrets that RUN steps may mount, by id.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// What it says of its RUN steps.
+    pub run: RunOptions,
     /// Seconds since 1970: the time of everything made (`SOURCE_DATE_EPOCH`).
     pub epoch: Option<i64>,
     /// Steps at work at once; `None`: as many as there are cores.

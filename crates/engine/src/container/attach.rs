@@ -5,9 +5,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
+use runtime::Running;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
 
 use super::log::Log;
+use crate::{Error, Result};
 
 /// Which of the streams a container printed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,4 +164,45 @@ pub(super) fn resize(window: Option<&OwnedFd>, columns: u16, rows: u16) {
         // A terminal that is gone has no size.
         let _ = rustix::termios::tcsetwinsize(window.as_fd(), size);
     }
+}
+
+/// Serves what runs on a terminal of its own, to its end.
+pub(crate) fn on_terminal(mut running: Running, mut io: RunIo<'_>) -> Result<runtime::Exit> {
+    let input = std::mem::replace(&mut io.stdin, Input::Empty);
+    let Some(master) = running.terminal() else { return Ok(running.wait()?) };
+    let copy = || master.try_clone().map_err(|e| Error::io("copy a terminal", &e));
+    if let Input::From(input) = input {
+        let terminal = copy()?;
+        std::thread::spawn(move || feed(input, FeedTo::Terminal(terminal)));
+    }
+    let window = copy()?;
+    let (over, end) = io::pipe().map_err(|e| Error::io("open a pipe", &e))?;
+    let handle = &running.signaller();
+    let (output, controls) = (io.output, io.controls);
+    std::thread::scope(|scope| {
+        scope.spawn(move || pump(master, Output::Stdout, None, output));
+        scope.spawn(move || {
+            let Some(controls) = controls else { return };
+            loop {
+                let mut fds = [
+                    PollFd::new(&over, PollFlags::IN),
+                    PollFd::from_borrowed_fd(controls.ready(), PollFlags::IN),
+                ];
+                while poll(&mut fds, None).is_err() {}
+                if !fds[0].revents().is_empty() {
+                    return;
+                }
+                while let Some(control) = controls.next() {
+                    match control {
+                        Control::Signal(signal) => handle.signal(signal),
+                        Control::Resize(columns, rows) => resize(Some(&window), columns, rows),
+                    }
+                }
+            }
+        });
+        let exit = running.wait();
+        // The thread waits for this.
+        drop(end);
+        Ok(exit?)
+    })
 }

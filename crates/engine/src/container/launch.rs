@@ -99,6 +99,7 @@ fn begin(
         record_owners: single,
         init: container.state.run.init,
         sources: Vec::new(),
+        cgroup_parent: container.state.run.limits.cgroup_parent.clone(),
     };
     let log = match container.state.run.no_log || !io.log {
         true => None,

@@ -11,12 +11,14 @@ mod spec;
 mod state;
 pub(crate) mod volume;
 
+pub(crate) use attach::on_terminal;
 pub use attach::{Control, Controls, Input, Output, RunIo};
 pub(crate) use control::{ExitFile, send_signal};
 pub use create::{CreateRequest, create};
 pub use inspect::inspect;
 pub use launch::{Ended, start};
 pub use log::{LogEntry, LogReader};
+pub(crate) use name::new_id;
 pub use state::{ContainerState, Dns, MountKind, MountPoint, NetworkMode, RunConfig, Status, Ulimit};
 
 use std::path::PathBuf;

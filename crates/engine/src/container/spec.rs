@@ -47,11 +47,9 @@ pub(super) fn of(engine: &Engine, container: &Container, dir: &Path, layers: &[P
         spec.add_device(Path::new(path), Some(Path::new(target))).map_err(|_| no_device(path))?;
     }
     if let Some(size) = run.shm_size {
-        for shm in spec.mounts.iter_mut().filter(|m| m.destination == Path::new("/dev/shm")) {
-            shm.options.retain(|o| !o.starts_with("size="));
-            shm.options.push(format!("size={size}"));
-        }
+        spec.set_shm_size(size);
     }
+    run.limits.apply(&mut spec);
     volume::make(container, dir, layers)?;
     let mut mounts = files(engine, run, dir)?;
     if runtime::mode() == Some(runtime::Mode::SingleId) {

@@ -105,6 +105,8 @@ pub struct RunConfig {
     pub sysctls: BTreeMap<String, String>,
     /// Size of `/dev/shm` in bytes; `None`: Docker's 64 MiB.
     pub shm_size: Option<u64>,
+    /// Limits of its control group.
+    pub limits: solver::Limits,
     /// Whether it shares the host's System V IPC and message queues.
     pub host_ipc: bool,
     /// Whether it shares the host's host name.

@@ -87,8 +87,9 @@ impl Targets {
 
 impl Bind {
     fn open(mount: &Mount, sources: &[Source]) -> Result<Bind, Error> {
-        let source = match sources.iter().find(|s| s.destination == mount.destination) {
-            Some(given) => open_inside(given)?,
+        let given = sources.iter().enumerate().find(|(_, s)| s.destination == mount.destination);
+        let source = match given {
+            Some((number, given)) => open_inside(number, given)?,
             None => {
                 let path = mount.source.as_deref().ok_or_else(|| {
                     Error::Spec(format!("the bind mount {} has no source", mount.destination.display()))
@@ -115,13 +116,20 @@ impl Bind {
 }
 
 /// Opens a source given as a descriptor, which the supervisor's client made a detached mount. It is attached first, in
-/// our private mount namespace: only newer kernels clone parts of one that is not.
-fn open_inside(given: &Source) -> Result<OwnedFd, Error> {
+/// our private mount namespace: only newer kernels clone parts of one that is not. Each has a place of its own: what is
+/// attached on another would be cloned with it.
+fn open_inside(number: usize, given: &Source) -> Result<OwnedFd, Error> {
     let doing = || format!("opening {} to mount it on {}", given.path.display(), given.destination.display());
     let open =
         || beneath::open_in_root(given.root.as_fd(), given.path.as_path(), OFlags::PATH, Bits::empty());
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(&given.root, c"", CWD, Staging::SOURCE, flags).doing(doing)?;
+    let place = format!("{}/{number}", Staging::SOURCE);
+    match rustix::fs::mkdirat(CWD, &place, Bits::from_raw_mode(0o755)) {
+        // An earlier container's; the tmpfs is the supervisor's.
+        Err(Errno::EXIST) => {}
+        made => made.doing(doing)?,
+    }
+    move_mount(&given.root, c"", CWD, &place, flags).doing(doing)?;
     open().doing(doing)
 }
 

@@ -79,6 +79,7 @@ pub fn docker_default(mode: Mode) -> Spec {
                     access: Some("rwm".to_owned()),
                     ..DeviceRule::default()
                 }],
+                ..Resources::default()
             }),
             masked_paths: MASKED_PATHS.iter().map(|&p| p.to_owned()).collect(),
             readonly_paths: READONLY_PATHS.iter().map(|&p| p.to_owned()).collect(),
@@ -119,13 +120,8 @@ impl Spec {
             }
         }
         self.linux.devices = host_devices();
-        self.linux.resources = Some(Resources {
-            devices: vec![DeviceRule {
-                allow: true,
-                access: Some("rwm".to_owned()),
-                ..DeviceRule::default()
-            }],
-        });
+        self.linux.resources.get_or_insert_default().devices =
+            vec![DeviceRule { allow: true, access: Some("rwm".to_owned()), ..DeviceRule::default() }];
     }
 
     /// Adds a device node of the host under `destination` (the same path if `None`), as Docker's `--device`.
@@ -146,6 +142,14 @@ impl Spec {
         self.linux.resources.get_or_insert_default().devices.push(rule);
         self.linux.devices.push(Device { path: destination.unwrap_or(path).to_owned(), ..device });
         Ok(())
+    }
+
+    /// Sets the size of /dev/shm, in bytes.
+    pub fn set_shm_size(&mut self, size: u64) {
+        for shm in self.mounts.iter_mut().filter(|mount| mount.destination == Path::new("/dev/shm")) {
+            shm.options.retain(|option| !option.starts_with("size="));
+            shm.options.push(format!("size={size}"));
+        }
     }
 
     /// The value of `name` in the process's environment.

@@ -29,6 +29,7 @@ pub(crate) struct Request {
     pub init: bool,
     /// Destination, and path inside the descriptor.
     pub sources: Vec<(PathBuf, PathBuf)>,
+    pub cgroup_parent: Option<String>,
     pub streams: Streams,
 }
 
@@ -49,7 +50,7 @@ pub(crate) enum Event {
     /// The program runs, as this process; 0 where it is not known.
     Started { pid: i32 },
     /// It is over. Descriptor: a memory file of owners, if `owners`.
-    Exited { code: i32, error: Option<String>, warnings: Vec<String>, owners: bool },
+    Exited { code: i32, error: Option<String>, warnings: Vec<String>, owners: bool, out_of_memory: bool },
 }
 
 /// What is asked of a running container.

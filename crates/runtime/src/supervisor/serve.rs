@@ -4,12 +4,13 @@
 
 use super::protocol::{self, Control, Event, Report, Request};
 use super::wire;
+use crate::cgroup::{self, Cgroup};
 use crate::container::{self, Failure, Job, Source, Staging, Streams, syscalls};
 use crate::error::Context;
 use crate::namespace::{Mode, assume_entered};
 use crate::owners::Recorder;
 use crate::seccomp::{self, Filter};
-use crate::spec::{Seccomp, Spec};
+use crate::spec::{Resources, Seccomp, Spec};
 use crate::{Error, external, sys};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
@@ -74,6 +75,10 @@ struct Active {
     over: bool,
     /// The name of the cgroups that an external runtime makes and, killed, leaves behind.
     cgroup: Option<String>,
+    /// The group that we made for its limits.
+    group: Option<Cgroup>,
+    /// Something in the group that an external runtime made was killed for want of memory.
+    out_of_memory: bool,
 }
 
 /// What a descriptor in the poll set belongs to.
@@ -185,7 +190,7 @@ impl Server {
                 let (code, error) = (failure.code, Some(failure.message));
                 let _ = wire::send(
                     &events,
-                    &Event::Exited { code, error, warnings: Vec::new(), owners: false },
+                    &Event::Exited { code, error, warnings: Vec::new(), owners: false, out_of_memory: false },
                     &[],
                 );
             }
@@ -200,7 +205,7 @@ impl Server {
     ) -> Result<Cloned, Failure> {
         let short = || Error::Supervisor("a request came in without its descriptors".into());
         let mut sources = Vec::new();
-        for (destination, path) in request.sources {
+        for (destination, path) in std::mem::take(&mut request.sources) {
             let root = descriptors.next().ok_or_else(short)?;
             sources.push(Source { destination, root, path });
         }
@@ -226,6 +231,11 @@ impl Server {
                 filter = known.compiled.as_ref();
             }
         }
+        let (group, unlimited) = match group_of(&request) {
+            Some(Ok(group)) => (Some(group), None),
+            Some(Err(why)) => (None, Some(format!("the limits of the container are discarded: {why}"))),
+            None => (None, None),
+        };
         let doing = || "making a socket";
         let (report, theirs) = wire::pair().doing(doing)?;
         let mut reporter = Reporter { supervisor: Some(theirs), client: events };
@@ -243,6 +253,7 @@ impl Server {
                 sources: &sources,
                 init: request.init,
                 record_owners: request.record_owners,
+                cgroup: group.as_ref(),
                 streams,
                 open_files: self.open_files,
                 report: &mut reporter,
@@ -266,8 +277,19 @@ impl Server {
             report,
             upper: request.rootfs.upper.map(|(fs, _)| fs),
             cgroup: request.external.map(|_| external::cgroup_name(&request.id)),
+            group,
+            warnings: unlimited.into_iter().collect(),
         })
     }
+}
+
+/// The group for the container's limits, where it has some and no other runtime sees to them.
+fn group_of(request: &Request) -> Option<Result<Cgroup, String>> {
+    let resources = request.spec.linux.resources.as_ref();
+    let parent = request.cgroup_parent.as_deref();
+    let ours = request.external.as_deref().is_none_or(external::leaves_cgroups);
+    (ours && cgroup::wanted(parent, resources))
+        .then(|| Cgroup::make(&request.id, parent, resources.unwrap_or(&Resources::default())))
 }
 
 /// What the clone of a container left in the supervisor.
@@ -277,6 +299,8 @@ struct Cloned {
     report: OwnedFd,
     upper: Option<PathBuf>,
     cgroup: Option<String>,
+    group: Option<Cgroup>,
+    warnings: Vec<String>,
 }
 
 impl Cloned {
@@ -289,11 +313,13 @@ impl Cloned {
             upper: self.upper,
             recorder: None,
             failure: None,
-            warnings: Vec::new(),
+            warnings: self.warnings,
             code: None,
             abandoned: false,
             over: false,
             cgroup: self.cgroup,
+            group: self.group,
+            out_of_memory: false,
         }
     }
 }
@@ -364,6 +390,7 @@ impl Active {
             self.read_report();
         }
         if let Some(name) = &self.cgroup {
+            self.out_of_memory = external::out_of_memory(name);
             external::remove_cgroups(name);
         }
         if self.recorder.is_none() {
@@ -388,8 +415,10 @@ impl Active {
                 None
             }
         };
+        let out_of_memory = self.out_of_memory || self.group.as_ref().is_some_and(Cgroup::out_of_memory);
+        self.group = None;
         let warnings = std::mem::take(&mut self.warnings);
-        let event = Event::Exited { code, error, warnings, owners: records.is_some() };
+        let event = Event::Exited { code, error, warnings, owners: records.is_some(), out_of_memory };
         let descriptors: Vec<BorrowedFd<'_>> = records.iter().map(|fd| fd.as_fd()).collect();
         let _ = wire::send(&self.events, &event, &descriptors);
     }

@@ -160,6 +160,7 @@ impl Bed {
             record_owners: false,
             init: false,
             sources: Vec::new(),
+            cgroup_parent: None,
         }
     }
 

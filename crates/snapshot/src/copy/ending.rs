@@ -34,7 +34,9 @@ impl Writer<'_> {
             None => None,
         };
         let (linked, uncertain) = (self.linked.into_inner(), self.uncertain.into_inner());
-        Ok(Written { stat, read, linked, uncertain })
+        let found = stat.as_ref().is_some_and(|(_, found)| *found);
+        let stat = stat.map(|(stat, _)| stat);
+        Ok(Written { stat, read, found, linked, uncertain })
     }
 
     /// Makes the further names of files that have several.

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use oci::HashingWriter;
 
 use crate::tar_writer::{self, TarWriter};
-use crate::{Entry, LayerStat};
+use crate::{Entry, LayerStat, Search, Tap};
 
 /// Bytes that may wait for their turn.
 const WINDOW: usize = 16 * 1024 * 1024;
@@ -57,10 +57,10 @@ impl Piece {
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-pub(super) struct Ordered {
+pub(super) struct Ordered<'s> {
     state: Mutex<State>,
     changed: Condvar,
-    tar: Mutex<TarWriter<HashingWriter<io::Sink>>>,
+    tar: Mutex<TarWriter<HashingWriter<Tap<'s>>>>,
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -84,9 +84,9 @@ struct Waiting {
     ended: bool,
 }
 
-impl Ordered {
-    /// A tar of `count` entries.
-    pub fn new(count: usize) -> Ordered {
+impl<'s> Ordered<'s> {
+    /// A tar of `count` entries, in which `search` looks.
+    pub fn new(count: usize, search: Option<&'s Search>) -> Ordered<'s> {
         Ordered {
             state: Mutex::new(State {
                 count,
@@ -99,7 +99,7 @@ impl Ordered {
                 error: None,
             }),
             changed: Condvar::new(),
-            tar: Mutex::new(TarWriter::layer(io::sink())),
+            tar: Mutex::new(TarWriter::layer(Tap::new(search))),
             spare: Mutex::new(Vec::new()),
         }
     }
@@ -172,14 +172,15 @@ impl Ordered {
         self.changed.notify_all();
     }
 
-    /// The layer, when all entries have been handed in.
-    pub fn finish(self) -> io::Result<LayerStat> {
+    /// The layer, when all entries have been handed in, and whether what was looked for is in it.
+    pub fn finish(self) -> io::Result<(LayerStat, bool)> {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = state.error {
             return Err(error);
         }
         let tar = self.tar.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(tar.finish_layer()?.1)
+        let (tap, stat) = tar.finish_layer()?;
+        Ok((stat, tap.found()))
     }
 
     /// Hashes what is due until nothing is.
@@ -209,7 +210,7 @@ impl Ordered {
         state
     }
 
-    fn write(&self, tar: &mut TarWriter<HashingWriter<io::Sink>>, piece: Piece) -> io::Result<()> {
+    fn write(&self, tar: &mut TarWriter<HashingWriter<Tap<'s>>>, piece: Piece) -> io::Result<()> {
         match piece {
             Piece::Whole { entry, headers, content } => {
                 let padding = &[0; 512][..tar_writer::padding(content.len() as u64)];
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn any_order_gives_the_tar_of_the_right_order() {
         const COUNT: usize = 120;
-        let mut expected = TarWriter::layer(io::sink());
+        let mut expected = TarWriter::layer(Tap::new(None));
         for n in 0..COUNT {
             let content = content(n);
             expected.entry(&entry(n, content.len())).unwrap();
@@ -277,7 +278,7 @@ mod tests {
         }
         let (_, expected) = expected.finish_layer().unwrap();
 
-        let ordered = Ordered::new(COUNT);
+        let ordered = Ordered::new(COUNT, None);
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -303,12 +304,12 @@ mod tests {
                 });
             }
         });
-        assert_eq!(ordered.finish().unwrap(), expected);
+        assert_eq!(ordered.finish().unwrap(), (expected, false));
     }
 
     #[test]
     fn a_stop_wakes_who_waits() {
-        let ordered = Ordered::new(100);
+        let ordered = Ordered::new(100, None);
         std::thread::scope(|scope| {
             let far_ahead = scope.spawn(|| {
                 for n in 1..100 {

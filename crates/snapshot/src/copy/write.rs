@@ -23,7 +23,7 @@ use super::walk::{FileStat, open_dir, threads};
 use super::{Error, path};
 use crate::error::Doing as _;
 use crate::owners::Record;
-use crate::{Entry, Kind, LayerStat, Mtime};
+use crate::{Entry, Kind, LayerStat, Mtime, Search};
 
 /// How a plan is written.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,8 @@ pub struct Writing<'a> {
     pub previous: Option<&'a Path>,
     /// Set from outside to give up.
     pub stop: &'a AtomicBool,
+    /// What is looked for in what is written.
+    pub search: Option<&'a Search>,
 }
 
 /// What writing a plan gave.
@@ -45,6 +47,8 @@ pub struct Written {
     pub stat: Option<LayerStat>,
     /// The files that were read.
     pub read: Vec<Read>,
+    /// Whether what was looked for may be in the layer: [`Search::locate`] is sure.
+    pub found: bool,
     /// How many files were linked from the earlier layer.
     pub linked: usize,
     /// Whether a file changed while it was read, so that nobody can say which of its versions is in the layer.
@@ -79,7 +83,7 @@ impl Plan<'_> {
             ids: Ids::of(how.mode),
             precision: finish::precision(how.out).doing("setting the time of", how.out)?,
             previous: how.previous.and_then(Previous::open),
-            tar: (!flat.written).then(|| Ordered::new(flat.items.len())),
+            tar: (!flat.written).then(|| Ordered::new(flat.items.len(), how.search)),
             next: AtomicUsize::new(0),
             linked: AtomicUsize::new(0),
             uncertain: AtomicBool::new(false),
@@ -112,7 +116,7 @@ pub(super) struct Writer<'w> {
     /// Nanoseconds between two times that the file system can tell apart.
     precision: u32,
     pub previous: Option<Previous>,
-    pub tar: Option<Ordered>,
+    pub tar: Option<Ordered<'w>>,
     next: AtomicUsize,
     pub linked: AtomicUsize,
     pub uncertain: AtomicBool,
@@ -414,9 +418,9 @@ impl Writer<'_> {
 }
 
 /// Lets nobody wait for a worker that panicked.
-struct StopOnPanic<'t>(Option<&'t Ordered>);
+struct StopOnPanic<'t, 's>(Option<&'t Ordered<'s>>);
 
-impl Drop for StopOnPanic<'_> {
+impl Drop for StopOnPanic<'_, '_> {
     fn drop(&mut self) {
         if let Some(tar) = self.0.filter(|_| std::thread::panicking()) {
             tar.stop();

@@ -60,6 +60,8 @@ pub struct Options<'a> {
     pub previous: Option<&'a std::path::Path>,
     /// Set from outside to give up.
     pub stop: &'a AtomicBool,
+    /// What is looked for in what is written.
+    pub search: Option<&'a snapshot::Search>,
 }
 
 /// A layer that was made.
@@ -69,6 +71,8 @@ pub struct Done {
     pub stat: LayerStat,
     /// What was taken; `None` where a file changed meanwhile, so that the result must not be found by it.
     pub content: Option<Content>,
+    /// Whether what was looked for may be in the layer: [`snapshot::Search::locate`] is sure.
+    pub found: bool,
     /// What could not be kept of an archive, for a person.
     pub notes: Vec<String>,
     /// How many files are shared with the layer of the last time.

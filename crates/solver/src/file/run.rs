@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use graph::{Copy, FileAction, MakeDir, MakeFile, Unpack};
 use rustix::fs::FileType;
 use snapshot::copy::{Placing, Plan, Source, Writing, Written, path};
-use snapshot::{DiffOptions, Limits, Mtime, Owner, UnpackOptions, View};
+use snapshot::{DiffOptions, Limits, Mtime, Owner, Tap, UnpackOptions, View};
 
 use super::chmod::Chmod;
 use super::select::{Selected, Tree};
@@ -65,7 +65,7 @@ impl Prepared<'_> {
         numbers: &[Option<u16>],
         notes: Vec<String>,
     ) -> Result<Done, Error> {
-        let Written { read, linked, uncertain, .. } = written;
+        let Written { read, linked, uncertain, found, .. } = written;
         let mut by_source: Vec<Vec<_>> = self.trees.iter().map(|_| Vec::new()).collect();
         for one in read {
             let input = numbers.iter().position(|number| *number == Some(one.source));
@@ -82,7 +82,7 @@ impl Prepared<'_> {
             true => None,
             false => self.content()?,
         };
-        Ok(Done { stat, content, notes, linked })
+        Ok(Done { stat, content, found, notes, linked })
     }
 }
 
@@ -219,8 +219,8 @@ impl Layer<'_, '_> {
 
     /// Writes what is planned so far.
     fn write(&mut self) -> Result<(), Error> {
-        let Options { out, mode, previous, stop, .. } = *self.options;
-        let mut written = self.plan.write(&Writing { out, mode, previous, stop })?;
+        let Options { out, mode, previous, stop, search, .. } = *self.options;
+        let mut written = self.plan.write(&Writing { out, mode, previous, stop, search })?;
         if let Some(before) = self.written.take() {
             written.read.extend(before.read);
             written.linked += before.linked;
@@ -233,12 +233,15 @@ impl Layer<'_, '_> {
     #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
     fn finish(mut self) -> Result<((snapshot::LayerStat, Written), Vec<Option<u16>>, Vec<String>), Error> {
         self.write()?;
-        let written = self.written.take().expect("because it was just written");
+        let mut written = self.written.take().expect("because it was just written");
         let stat = match (&written.stat, self.unpacked) {
             (Some(stat), false) => stat.clone(),
             _ => {
                 snapshot::normalize(self.options.out, self.options.epoch)?;
-                snapshot::diff(self.options.out, std::io::sink(), &DiffOptions::default())?
+                let mut tap = Tap::new(self.options.search);
+                let stat = snapshot::diff(self.options.out, &mut tap, &DiffOptions::default())?;
+                written.found = tap.found();
+                stat
             }
         };
         Ok(((stat, written), self.numbers, self.notes))

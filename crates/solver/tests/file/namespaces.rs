@@ -64,7 +64,15 @@ fn layer(context: &Path) -> LayerStat {
     };
     let stop = AtomicBool::new(false);
     let out = place.layer();
-    let options = Options { base: &[], out: &out, mode: mode(), epoch: Some(1), previous: None, stop: &stop };
+    let options = Options {
+        base: &[],
+        out: &out,
+        mode: mode(),
+        epoch: Some(1),
+        previous: None,
+        stop: &stop,
+        search: None,
+    };
     solver::file::run(&op, vec![Input::Unused, Input::Context(&context)], &options).unwrap().stat
 }
 

@@ -290,6 +290,7 @@ fn times_are_of_no_consequence_under_an_epoch() {
             epoch: Some(1_000_000),
             previous: None,
             stop: &stop,
+            search: None,
         };
         let op = op([copy(&["/"], "/made/here"), copy(&["/a"], "/made/too/")]);
         let inputs = vec![Input::Unused, Input::Context(&context)];

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use oci::{ChainId, Digest, ImageId, Reference};
 use store::{
-    Error, Hooks, ImageMeta, LayerBlob, NewManifest, PruneCache, PruneImages, PruneOptions, ResolveError,
-    Store,
+    CacheSpace, Error, Hooks, ImageMeta, LayerBlob, NewManifest, PruneCache, PruneImages, PruneOptions,
+    ResolveError, Store,
 };
 
 use crate::support::*;
@@ -143,7 +143,11 @@ fn step(store: &Store, random: &mut Random) -> store::Result<()> {
             }
         }
         10 => {
-            let cache = PruneCache { all: true, keep_bytes: Some(random.below(2000)), unused_since: None };
+            let cache = PruneCache {
+                all: true,
+                keep: Some(CacheSpace::at_most(random.below(2000))),
+                unused_since: None,
+            };
             store.prune(&PruneOptions {
                 images: if random.below(2) == 0 { PruneImages::Dangling } else { PruneImages::None },
                 cache: Some(&cache),

@@ -10,6 +10,7 @@ use crate::cli::container_values::{
     from_environment, lines, network, ports, security, shm_size, sysctl, ulimit,
 };
 use crate::cli::global::LogLevel;
+use crate::cli::limits::LimitArgs;
 use crate::cli::{CliError, Global, mounts};
 
 /// What `run` and `create` share.
@@ -158,6 +159,8 @@ pub(crate) struct ContainerArgs {
     #[arg(long)]
     pub runtime: Option<String>,
     #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
     discarded: Discarded,
     /// The image, and the command to run in it instead of the image's own. What looks like an option after the image
     /// is an argument of the command
@@ -170,20 +173,8 @@ pub(crate) struct ContainerArgs {
 struct Discarded {
     #[arg(long, hide = true)]
     restart: Option<String>,
-    #[arg(short, long, hide = true)]
-    memory: Option<String>,
-    #[arg(long, hide = true)]
-    memory_swap: Option<String>,
     #[arg(long, hide = true)]
     memory_reservation: Option<String>,
-    #[arg(long, hide = true)]
-    cpus: Option<String>,
-    #[arg(short, long, hide = true)]
-    cpu_shares: Option<String>,
-    #[arg(long, hide = true)]
-    cpuset_cpus: Option<String>,
-    #[arg(long, hide = true)]
-    pids_limit: Option<String>,
     #[arg(long, hide = true)]
     health_cmd: Option<String>,
     #[arg(long, hide = true)]
@@ -204,8 +195,6 @@ struct Discarded {
     #[arg(long, hide = true)]
     cgroupns: Option<String>,
     #[arg(long, hide = true)]
-    cgroup_parent: Option<String>,
-    #[arg(long, hide = true)]
     disable_content_trust: bool,
 }
 
@@ -216,19 +205,8 @@ impl Discarded {
         if self.restart.as_ref().is_some_and(|policy| !matches!(policy.as_str(), "" | "no")) {
             all.push("--restart is discarded: without a daemon nobody restarts a container".to_owned());
         }
-        let limits = [
-            ("--memory", &self.memory),
-            ("--memory-swap", &self.memory_swap),
-            ("--memory-reservation", &self.memory_reservation),
-            ("--cpus", &self.cpus),
-            ("--cpu-shares", &self.cpu_shares),
-            ("--cpuset-cpus", &self.cpuset_cpus),
-            ("--pids-limit", &self.pids_limit),
-        ];
-        for (name, value) in limits {
-            if value.is_some() {
-                all.push(format!("{name} is discarded: limits of cgroups are not supported"));
-            }
+        if self.memory_reservation.is_some() {
+            all.push("--memory-reservation is discarded: there are limits, and no reservations".to_owned());
         }
         if self.health_cmd.is_some() {
             all.push("--health-cmd is discarded: health checks are not run".to_owned());
@@ -300,6 +278,7 @@ impl ContainerArgs {
             ulimits: self.ulimit.iter().map(|limit| ulimit(limit)).collect::<Result<_, _>>()?,
             sysctls: self.sysctl.iter().map(|given| sysctl(given)).collect::<Result<_, _>>()?,
             shm_size: self.shm_size.as_deref().map(shm_size).transpose()?,
+            limits: self.limits.limits()?,
             host_ipc: self.ipc.as_deref() == Some("host"),
             host_uts: self.uts.as_deref() == Some("host"),
             init: self.init,

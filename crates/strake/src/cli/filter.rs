@@ -29,3 +29,23 @@ pub(crate) fn collect(filters: Vec<Filter>) -> Filters {
     }
     all
 }
+
+/// One filter, of which a name alone means that it holds: `mutable` is `mutable=true`.
+#[derive(Debug, Clone)]
+pub(crate) struct Loose(Filter);
+
+impl FromStr for Loose {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Loose, &'static str> {
+        match text.contains('=') {
+            true => text.parse().map(Loose),
+            false => format!("{text}=true").parse().map(Loose),
+        }
+    }
+}
+
+/// All of a command line's filters.
+pub(crate) fn collect_loose(filters: Vec<Loose>) -> Filters {
+    collect(filters.into_iter().map(|Loose(filter)| filter).collect())
+}

@@ -16,6 +16,8 @@ mod usage;
 mod attach;
 mod bars;
 mod build;
+mod builder_du;
+mod builder_limit;
 mod builder_prune;
 mod commit;
 mod completion;
@@ -35,6 +37,7 @@ mod info;
 mod inspect;
 mod interrupt;
 mod kill;
+mod limits;
 mod load;
 mod login;
 mod logout;
@@ -225,6 +228,10 @@ verbs! {
     BuilderVerb {
         /// Build an image from a Dockerfile
         Build => build,
+        /// Disk usage of the build cache
+        Du => builder_du,
+        /// Show or set how large the build cache may grow
+        Limit => builder_limit,
         /// Remove build cache
         Prune => builder_prune,
     }

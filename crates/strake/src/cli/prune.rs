@@ -48,6 +48,7 @@ pub(crate) fn tell(items: &[Item], freed: u64) -> Result<(), CliError> {
         "Deleted build cache objects:",
         collect(items, |item| match item {
             Item::Cache(key) => Some(key.hex().to_owned()),
+            Item::CacheMount(id) => Some(id.clone()),
             _ => None,
         }),
     )?;

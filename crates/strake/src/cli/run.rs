@@ -35,11 +35,15 @@ fn run_at_all(args: &Args, global: &Global) -> Outcome {
     if args.detach && !given.attach.is_empty() {
         return Err(CliError::new("conflicting options: cannot specify both --attach and --detach"));
     }
-    let request = given.request()?;
+    let mut request = given.request()?;
     given.warn(global);
     let cidfile = given.cidfile.as_deref().map(CidFile::new).transpose()?;
     let engine = global.engine_for_containers()?;
-    given.ensure_image(&engine, global)?;
+    if given.image() == engine::build::failed::FAILED {
+        request.image = engine::build::failed::image(&engine)?.to_string();
+    } else {
+        given.ensure_image(&engine, global)?;
+    }
     let made = |container: &Container| {
         if let Some(cidfile) = &cidfile {
             cidfile.write(&container.record.id);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use engine::container::Container;
-use engine::df::{CacheUsage, DiskUsage};
+use engine::df::{CacheMountUsage, CacheUsage, DiskUsage};
 use serde_json::{Value, json};
 
 use crate::cli::format::{self, Format, Rows};
@@ -71,7 +71,8 @@ fn summary(found: &DiskUsage) -> Vec<Value> {
     let usage = &found.usage;
     let active_images = usage.images.iter().filter(|image| image.containers > 0).count();
     let running = usage.containers.iter().filter(|container| container.running).count();
-    let in_use = usage.cache.iter().filter(|record| record.in_use).count();
+    let in_use = usage.cache.iter().filter(|record| record.in_use).count()
+        + usage.mounts.iter().filter(|mount| mount.in_use).count();
     let part = |size: u64, free: u64| match (u128::from(free) * 100).checked_div(u128::from(size)) {
         Some(percent) => format!("{} ({percent}%)", units::size(free)),
         None => units::size(free),
@@ -101,7 +102,13 @@ fn summary(found: &DiskUsage) -> Vec<Value> {
             part(usage.containers_size, usage.containers_reclaimable),
         ),
         row("Local Volumes", 0, 0, 0, units::size(0)),
-        row("Build Cache", usage.cache.len(), in_use, usage.cache_size, units::size(usage.cache_reclaimable)),
+        row(
+            "Build Cache",
+            usage.cache.len() + usage.mounts.len(),
+            in_use,
+            usage.cache_size,
+            units::size(usage.cache_reclaimable),
+        ),
     ];
     // Blobs go with their images, which have a row of their own already: nothing more comes free by them.
     let manifests = usize::try_from(usage.registry_manifests).unwrap_or(usize::MAX);
@@ -124,7 +131,9 @@ fn verbose(args: &Args, found: &DiskUsage) -> Outcome {
     let images: Vec<Value> = found.images.iter().map(|image| image_row(found, image, table)).collect();
     let containers: Vec<Value> =
         found.containers.iter().map(|(container, size)| container_row(container, *size, table)).collect();
-    let cache: Vec<Value> = found.usage.cache.iter().map(|usage| cache_row(usage, table)).collect();
+    let records = found.usage.cache.iter().map(|usage| cache_row(usage, table));
+    let mounts = found.usage.mounts.iter().map(mount_row);
+    let cache: Vec<Value> = records.chain(mounts).collect();
     let mut out = io::stdout().lock();
     if !table {
         let all = json!({ "Images": images, "Containers": containers, "Volumes": [], "BuildCache": cache });
@@ -171,6 +180,21 @@ fn container_row(container: &Container, size: u64, short: bool) -> Value {
     row["LocalVolumes"] = json!("0");
     row["Size"] = json!(units::size3(size));
     row
+}
+
+fn mount_row(usage: &CacheMountUsage) -> Value {
+    let mount = &usage.mount;
+    format::row([
+        ("ID", json!(mount.id)),
+        ("CacheType", json!("exec.cachemount")),
+        ("Size", json!(units::size3(usage.size))),
+        ("CreatedSince", json!(units::ago(mount.created / 1_000_000_000))),
+        ("LastUsedSince", json!(units::ago(mount.last_used / 1_000_000_000))),
+        ("UsageCount", json!(mount.uses.to_string())),
+        ("Shared", json!("false")),
+        ("InUse", json!(usage.in_use.to_string())),
+        ("Description", json!(mount.description)),
+    ])
 }
 
 fn cache_row(usage: &CacheUsage, short: bool) -> Value {

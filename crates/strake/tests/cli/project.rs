@@ -1,7 +1,7 @@
 //! A build context in a directory, and a store with a base image `busybox` to build it on.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,10 +16,19 @@ pub struct Project {
 impl Project {
     /// A context that holds `files`, by path, and a store that has `busybox:latest`.
     pub fn new(files: &[(&str, &str)]) -> Project {
-        let project = Project {
-            store: TestStore::new(),
-            dir: tempfile::Builder::new().prefix("strake-context-").tempdir().unwrap(),
-        };
+        Project::in_store(TestStore::new(), files)
+    }
+
+    /// The same with a store of an ordinary user, where tests can have one: as root only.
+    pub fn of_an_ordinary_user(files: &[(&str, &str)]) -> Option<Project> {
+        let project = Project::in_store(TestStore::of_an_ordinary_user()?, files);
+        Some(project)
+    }
+
+    fn in_store(store: TestStore, files: &[(&str, &str)]) -> Project {
+        let dir = tempfile::Builder::new().prefix("strake-context-").tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let project = Project { store, dir };
         for (path, text) in files {
             project.write(path, text);
         }

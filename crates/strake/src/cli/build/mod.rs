@@ -1,5 +1,7 @@
 //! `build`: a Dockerfile becomes an image.
 
+mod run_args;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -53,6 +55,8 @@ pub(crate) struct Args {
     /// Secret for the build, `id=NAME[,src=FILE|,env=VARIABLE]`
     #[arg(long = "secret", value_name = "SECRET")]
     pub secrets: Vec<String>,
+    #[command(flatten)]
+    pub run: run_args::RunArgs,
     /// Steps at work at once (default: the number of processors)
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -163,6 +167,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
         },
         add_hosts: args.add_hosts.iter().map(|host| host_entry(host)).collect::<Result<_, _>>()?,
         secrets: args.secrets.iter().map(|secret| self::secret(secret)).collect::<Result<_, _>>()?,
+        run: args.run.options()?,
         epoch: epoch(&args.build_args)?,
         jobs: args.jobs,
         runtime: match &args.runtime {
