@@ -1,6 +1,8 @@
 //! One image on its way out: its layers side by side, then its manifest.
 
 use std::io::{self, Read};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use oci::{Descriptor, DiffId, Digest, Document, Hasher, Manifest, media_type};
 use snapshot::compress::Method;
@@ -15,6 +17,9 @@ use crate::{Error, Event, Result};
 /// if the registry has it.
 const HELD: usize = 1 << 20;
 const PIECE: usize = 256 << 10;
+/// Pieces that are made while others are on their way: as much as one chunk of the upload, for while the registry
+/// takes that in, nothing is sent.
+const AHEAD: usize = 32;
 /// Layers compressed at once, unless said otherwise: each has threads and memory of its own.
 const MAKING: usize = 3;
 /// How often a layer is sent from its beginning.
@@ -256,19 +261,21 @@ impl Push<'_> {
             return Ok(descriptor);
         }
         let mut upload = target.repository.upload()?;
-        let mut piece = held;
-        loop {
-            io::Write::write_all(&mut upload, &piece).map_err(|e| Sending::of(diff_id, e))?;
-            // How large it becomes is not known; so far it is this much of the layer.
-            say("Pushing", hasher.len(), total.filter(|total| *total > hasher.len()));
-            piece.resize(PIECE, 0);
-            let n = read(&mut source, &mut piece).map_err(reading)?;
-            if n == 0 {
-                break;
+        io::Write::write_all(&mut upload, &held).map_err(|e| Sending::of(diff_id, e))?;
+        let mut sent = held.len() as u64;
+        drop(held);
+        let hasher = thread::scope(|scope| {
+            let (sender, pieces) = mpsc::sync_channel(AHEAD);
+            let making = scope.spawn(move || pass_on(source, hasher, &sender));
+            for piece in pieces {
+                io::Write::write_all(&mut upload, &piece).map_err(|e| Sending::of(diff_id, e))?;
+                sent += piece.len() as u64;
+                // How large it becomes is not known; so far it is this much of the layer.
+                say("Pushing", sent, total.filter(|total| *total > sent));
             }
-            piece.truncate(n);
-            hasher.update(&piece);
-        }
+            let made = making.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            made.map_err(|e| Sending::from(reading(e)))
+        })?;
         let descriptor = self.became(diff_id, method, hasher)?;
         upload.finish(&descriptor.digest)?;
         say("Pushed", descriptor.size, Some(descriptor.size));
@@ -295,6 +302,19 @@ fn id_of(way: &Way) -> String {
     match way {
         Way::Known(descriptor) => descriptor.digest.short().to_owned(),
         Way::Make { diff_id, .. } => diff_id.short().to_owned(),
+    }
+}
+
+/// Hashes `source` on, and hands it over in pieces, until it ends or nobody takes more.
+fn pass_on(mut source: impl Read, mut hasher: Hasher, to: &SyncSender<Vec<u8>>) -> io::Result<Hasher> {
+    loop {
+        let mut piece = vec![0; PIECE];
+        let n = read(&mut source, &mut piece)?;
+        piece.truncate(n);
+        hasher.update(&piece);
+        if n == 0 || to.send(piece).is_err() {
+            return Ok(hasher);
+        }
     }
 }
 

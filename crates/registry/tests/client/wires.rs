@@ -1,9 +1,10 @@
 //! What lies between: TLS by authorities of one's own, proxies, and wires that break.
 
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use oci::Digest;
 use registry::{Client, Error, Hosts, Options, Proxies, Repository};
@@ -172,6 +173,37 @@ fn authorities_of_ones_own() {
     let error = strict(&wire, Hosts::default(), None).head("x").unwrap_err();
     assert!(
         matches!(&error, Error::Tls { reason, .. } if reason.contains("HTTP response to HTTPS")),
+        "{error}"
+    );
+    assert!(plain.seen().is_empty());
+}
+
+#[test]
+fn tls_does_not_lead_to_plain_http() {
+    let Some(authority) = Authority::new() else { return };
+    let plain = Fault::start(|_| Reply::ok("{}"));
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-accept", &free.to_string(), "-cert", "server.crt", "-key", "server.key"])
+        .current_dir(authority.dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("ACCEPT")));
+    // What it is given goes to whoever connects.
+    let answer = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/elsewhere\r\nContent-Length: 0\r\n\r\n",
+        plain.host()
+    );
+    server.stdin.as_mut().unwrap().write_all(answer.as_bytes()).unwrap();
+    let error = repository(&format!("127.0.0.1:{free}")).manifest("x").unwrap_err();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(
+        matches!(&error, Error::Redirects { reason, .. } if reason.contains("from TLS to plain HTTP")),
         "{error}"
     );
     assert!(plain.seen().is_empty());

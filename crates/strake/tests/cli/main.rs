@@ -8,6 +8,7 @@ mod session;
 mod build;
 mod containers;
 mod df;
+mod differential;
 mod doctor;
 mod frame;
 mod full;
