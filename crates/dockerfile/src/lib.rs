@@ -19,6 +19,7 @@ mod lines;
 pub mod lower;
 pub mod mount;
 mod parser;
+pub mod remote;
 mod render;
 pub mod span;
 pub mod suggest;

@@ -17,6 +17,27 @@ impl fmt::Display for Graph {
                     let name = image.reference.as_ref().map(|r| r.familiar()).unwrap_or_default();
                     write!(f, "image {name} ({} layers)", image.diff_ids.len())?;
                 }
+                Op::Source(Source::Http(http)) => {
+                    write!(f, "http {}", http.redacted())?;
+                    if let Some(name) = &http.name {
+                        write!(f, " as {name:?}")?;
+                    }
+                    if let Some(checksum) = &http.checksum {
+                        write!(f, " {checksum}")?;
+                    }
+                }
+                Op::Source(Source::Git(git)) => {
+                    write!(f, "git {}", git.redacted())?;
+                    if let Some(checksum) = &git.checksum {
+                        write!(f, " {checksum}")?;
+                    }
+                    if git.keep_git_dir {
+                        f.write_str(" (with .git)")?;
+                    }
+                    if !git.submodules {
+                        f.write_str(" (without submodules)")?;
+                    }
+                }
                 Op::Exec(_) => f.write_str("exec")?,
                 Op::File(_) => f.write_str("file")?,
                 Op::Merge => f.write_str("merge")?,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use exec::{CacheMount, Exec, InlineFile, Mount, MountKind, Network, Security, Sharing};
 pub use file::{Copy, FileAction, FileOp, MakeDir, MakeFile, Unpack};
 pub use pattern::Pattern;
-pub use source::{ImageSource, Source};
+pub use source::{GitSource, HttpSource, ImageSource, Source, redacted};
 
 /// The operations to be done, inputs before what uses them.
 #[derive(Debug, Clone, Default, PartialEq)]

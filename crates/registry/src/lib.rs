@@ -22,6 +22,7 @@ mod repository;
 mod retry;
 pub mod search;
 mod verify;
+pub mod web;
 
 pub use client::{Client, Options};
 pub use credentials::{Anonymous, Credential, Credentials, Secret};

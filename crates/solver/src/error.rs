@@ -64,6 +64,27 @@ pub enum Failure {
         /// Path in the image, and what of the file.
         place: String,
     },
+    /// A source that could not be downloaded.
+    #[error("failed to load {what}: {why}")]
+    Download {
+        /// What was asked for, without what is secret in it.
+        what: String,
+        /// Why it did not come.
+        why: String,
+    },
+    /// An SSH agent that is of no use.
+    #[error("SSH agent {id:?}: {why}")]
+    Ssh {
+        /// The id it was given by.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// An SSH agent that was not given.
+    #[error(
+        "no SSH agent {0:?} was given, and this step requires it: pass --ssh {0}, or --ssh {0}=SOCKET or {0}=KEY"
+    )]
+    NoAgent(String),
     /// Something this version does not do.
     #[error("{0}")]
     Unsupported(String),

@@ -24,6 +24,8 @@ mod output;
 mod schedule;
 mod secret;
 mod session;
+pub mod source;
+pub mod ssh;
 mod step;
 mod unpack;
 pub mod user;

@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::kept::Kept;
 use crate::limits::Limits;
 use crate::output::Stream;
+use crate::source::Downloads;
 
 /// What one solve works with.
 pub struct Session<'a> {
@@ -37,6 +38,8 @@ pub struct Session<'a> {
     pub search: Option<&'a snapshot::Search>,
     /// What confines steps.
     pub limits: Limits,
+    /// What sources are downloaded with, and the agents that steps may mount.
+    pub downloads: &'a Downloads,
     /// Content of `/etc/resolv.conf` in steps.
     pub resolv_conf: Vec<u8>,
     /// Told of everything that happens.

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::key::Key;
 use crate::session::{Session, StepEvent};
 use crate::unpack::row;
-use crate::{copy, exec, merge, mounts};
+use crate::{copy, exec, merge, mounts, source};
 
 /// What a vertex makes.
 #[derive(Debug, Clone)]
@@ -66,6 +66,7 @@ pub(crate) fn run(
         Op::Source(Source::Scratch) => Ok(Tree::Stack(Stack::default())),
         Op::Source(Source::Image(image)) => Ok(Tree::Stack(Stack::new(image.diff_ids.clone()))),
         Op::Source(Source::Local(name)) => Ok(Tree::Context(name.clone())),
+        Op::Source(download @ (Source::Http(_) | Source::Git(_))) => source::solve(id, download, session),
         op => {
             let step =
                 Step { graph, id, vertex, inputs, base: base(inputs)?, session, began: Instant::now() };

@@ -1,18 +1,21 @@
 //! `COPY` and `ADD`: files from a context, a stage, an image or the Dockerfile itself.
 
-use graph::{Copy, FileAction, FileOp, MakeFile, Op, Unpack};
+use graph::{Copy, FileAction, FileOp, MakeFile, Op, Unpack, VertexId, redacted};
 
 use crate::ast::{self, Instruction, Source};
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
+use crate::lower::remote::{Taken, described};
 use crate::lower::run::{refuse_foreign_bytes, refuse_path};
 use crate::lower::state::{Building, Lowering, MAIN_CONTEXT, Tree, input};
 use crate::lower::{mode, path};
+use crate::remote::{self, Remote};
 use crate::span::{Span, Text};
 
 /// What COPY and ADD share, not expanded.
 struct Request<'a> {
     keyword: &'static str,
+    add: Option<&'a ast::Add>,
     sources: &'a [Source],
     dest: &'a Text,
     chown: Option<&'a Text>,
@@ -34,6 +37,7 @@ impl Lowering<'_> {
     ) -> Result<(), Diagnostic> {
         let request = Request {
             keyword: "COPY",
+            add: None,
             sources: &copy.sources,
             dest: &copy.dest,
             chown: copy.chown.as_ref(),
@@ -53,12 +57,10 @@ impl Lowering<'_> {
         instruction: &Instruction,
         add: &ast::Add,
     ) -> Result<(), Diagnostic> {
-        if let Some(checksum) = self.expand_optional(it, add.checksum.as_ref())? {
-            let at = add.checksum.as_ref().map_or(instruction.span, |text| text.span);
-            return Err(self.check_checksum(it, add, &checksum, at));
-        }
+        self.check_checksum(it, add)?;
         let request = Request {
             keyword: "ADD",
+            add: Some(add),
             sources: &add.sources,
             dest: &add.dest,
             chown: add.chown.as_ref(),
@@ -72,19 +74,21 @@ impl Lowering<'_> {
         self.transfer(it, instruction, &request)
     }
 
-    /// Why an ADD with `--checksum` can't be: only downloads have checksums, and those come later.
-    fn check_checksum(&mut self, it: &Building, add: &ast::Add, checksum: &str, at: Span) -> Diagnostic {
+    /// Only a single download has a checksum.
+    fn check_checksum(&mut self, it: &Building, add: &ast::Add) -> Result<(), Diagnostic> {
+        let Some(text) = &add.checksum else { return Ok(()) };
+        let Some(checksum) = self.expand_optional(it, Some(text))? else { return Ok(()) };
         let [Source::Path(only)] = add.sources.as_slice() else {
-            return Diagnostic::error("checksum can't be specified for multiple sources", at);
+            return Err(Diagnostic::error("checksum can't be specified for multiple sources", text.span));
         };
-        match self.expand(it, only) {
-            Err(error) => error,
-            Ok(source) => match remote(&source) {
-                Some(kind) => not_yet(kind, only),
-                None => Diagnostic::error("checksum requires HTTP(S) or Git sources", at)
-                    .with_help(format!("{source:?} is a local path, and {checksum} is checked by nothing")),
-            },
+        let source = self.expand(it, only)?;
+        match remote::parse(&source).map_err(|message| Diagnostic::error(message, only.span))? {
+            Some(Remote::Git(git)) if git.looks_local => {}
+            Some(_) => return Ok(()),
+            None => {}
         }
+        Err(Diagnostic::error("checksum requires HTTP(S) or Git sources", text.span)
+            .with_help(format!("{source:?} is a local path, and {checksum} is checked by nothing")))
     }
 
     fn transfer(
@@ -102,7 +106,7 @@ impl Lowering<'_> {
             }
             _ => None,
         };
-        let paths = self.paths(it, request)?;
+        let taken = self.taken(it, request)?;
         let dest = self.expand(it, request.dest)?;
         let exclude = self.excluded(it, request.exclude)?;
 
@@ -115,7 +119,7 @@ impl Lowering<'_> {
                 created_by.push_str(&format!(" --{flag}={value}"));
             }
         }
-        let shown = self.shown(it, &instruction.source);
+        let shown = without_secrets(self.shown(it, &instruction.source), &taken);
         let name = self.name_step(it, &shown);
 
         // BuildKit makes a layer of its own only where no mode is asked for.
@@ -123,22 +127,55 @@ impl Lowering<'_> {
         let mut inputs = vec![if link { self.scratch() } else { it.state.vertex }];
         let target = path::destination(&it.state.cwd, &dest);
         let mut actions = Vec::new();
-        for path in &paths {
-            created_by.push_str(&format!(" {path}"));
+        let several =
+            taken.len() + request.sources.iter().filter(|s| matches!(s, Source::Inline(_))).count() > 1;
+        let downloads = taken.iter().any(|taken| !matches!(taken, Taken::Path(_)));
+        if several && downloads && !target.ends_with('/') {
+            let message = format!(
+                "when using {} with more than one source file, the destination must be a directory and end with a /: {dest:?}",
+                request.keyword
+            );
+            return Err(Diagnostic::error(message, request.dest.span));
         }
-        if !paths.is_empty() {
-            let tree = request.tree.unwrap_or_else(|| self.context(MAIN_CONTEXT));
-            actions.push(FileAction::Copy(Copy {
-                from: input(&mut inputs, tree.vertex),
-                sources: paths.iter().map(|path| path::source(path, request.parents)).collect(),
-                dest: target.clone(),
-                keep_owner: owner.is_none() && !tree.local,
-                owner: owner.clone(),
-                mode: mode.clone(),
-                exclude,
-                parents: request.parents,
-                unpack: request.unpack,
-            }));
+        let copy = |from, sources, unpack, keep_owner| Copy {
+            from,
+            sources,
+            dest: target.clone(),
+            keep_owner,
+            owner: owner.clone(),
+            mode: mode.clone(),
+            exclude: exclude.clone(),
+            parents: request.parents,
+            unpack,
+        };
+        for taken in &taken {
+            match taken {
+                Taken::Path(path) => {
+                    created_by.push_str(&format!(" {path}"));
+                    let tree = request.tree.unwrap_or_else(|| self.context(MAIN_CONTEXT));
+                    let from = input(&mut inputs, tree.vertex);
+                    let path = path::source(path, request.parents);
+                    // Paths side by side are one copy.
+                    match actions.last_mut() {
+                        Some(FileAction::Copy(last)) if last.from == from => last.sources.push(path),
+                        _ => {
+                            let keep_owner = owner.is_none() && !tree.local;
+                            let one = copy(from, vec![path], request.unpack, keep_owner);
+                            actions.push(FileAction::Copy(one));
+                        }
+                    }
+                }
+                Taken::Remote { source, path, shown } => {
+                    created_by.push_str(&format!(" {shown}"));
+                    let from = self.download(it, &mut inputs, source, span);
+                    // Downloads are unpacked only where that is asked for.
+                    let unpack = match (source, request.add.and_then(|add| add.unpack)) {
+                        (graph::Source::Http(_), Some(true)) => Unpack::IfArchive,
+                        _ => Unpack::No,
+                    };
+                    actions.push(FileAction::Copy(copy(from, vec![path.clone()], unpack, false)));
+                }
+            }
         }
         for source in request.sources {
             let Source::Inline(heredoc) = source else { continue };
@@ -166,23 +203,19 @@ impl Lowering<'_> {
         self.commit(it, created_by, true, span)
     }
 
-    /// The sources that are paths, expanded. Anything else that they may be is refused.
-    fn paths(&mut self, it: &Building, request: &Request<'_>) -> Result<Vec<String>, Diagnostic> {
-        let mut paths = Vec::new();
+    /// The sources that are no here-documents, expanded, in order.
+    fn taken(&mut self, it: &Building, request: &Request<'_>) -> Result<Vec<Taken>, Diagnostic> {
+        let mut all = Vec::new();
         for source in request.sources {
             let Source::Path(text) = source else { continue };
             let path = self.expand(it, text)?;
-            match remote(&path) {
-                Some(kind) if request.keyword == "ADD" => return Err(not_yet(kind, text)),
-                Some(Remote::Git) => {
-                    return Err(Diagnostic::error("source can't be a git ref for COPY", text.span)
-                        .with_help("use ADD"));
+            if let Some(add) = request.add {
+                if let Some(taken) = self.take_remote(it, add, text, &path)? {
+                    all.push(taken);
+                    continue;
                 }
-                Some(Remote::Http) => {
-                    return Err(Diagnostic::error("source can't be a URL for COPY", text.span)
-                        .with_help("use ADD, or RUN with curl or wget"));
-                }
-                None => {}
+            } else {
+                refuse_remote(&path, text.span)?;
             }
             if request.tree.is_none_or(|tree| tree.local) && path::climbs_out(&path) {
                 let taken = path::source(&path, request.parents);
@@ -194,9 +227,22 @@ impl Lowering<'_> {
                     it.span(text.span),
                 );
             }
-            paths.push(path);
+            all.push(Taken::Path(path));
         }
-        Ok(paths)
+        Ok(all)
+    }
+
+    /// The number of a download's tree among the inputs.
+    fn download(
+        &mut self,
+        it: &Building,
+        inputs: &mut Vec<VertexId>,
+        remote: &graph::Source,
+        span: Span,
+    ) -> u32 {
+        let location = self.location(it.span(span));
+        let vertex = self.remote(remote, described(remote), location);
+        input(inputs, vertex)
     }
 
     /// Patterns as they are written, but for their variables: backslashes are the pattern's.
@@ -233,64 +279,32 @@ impl Lowering<'_> {
     }
 }
 
-/// A source that is no path.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Remote {
-    Http,
-    Git,
-}
-
-/// What kind of download `source` is, if it is one.
-fn remote(source: &str) -> Option<Remote> {
-    let web = ["http://", "https://"].iter().find_map(|scheme| source.strip_prefix(scheme));
-    if let Some(rest) = web {
-        let path = rest.split(['#', '?']).next().unwrap_or(rest);
-        return Some(if path.ends_with(".git") { Remote::Git } else { Remote::Http });
+/// COPY takes from trees alone.
+fn refuse_remote(path: &str, span: Span) -> Result<(), Diagnostic> {
+    match remote::parse(path) {
+        Ok(Some(Remote::Git(git))) if !git.looks_local => {
+            Err(Diagnostic::error("source can't be a git ref for COPY", span).with_help("use ADD"))
+        }
+        Ok(Some(Remote::Http(_))) => Err(Diagnostic::error("source can't be a URL for COPY", span)
+            .with_help("use ADD, or RUN with curl or wget")),
+        Err(message) => Err(Diagnostic::error(message, span)),
+        Ok(_) => Ok(()),
     }
-    if source.starts_with("git://") || source.starts_with("ssh://") {
-        return Some(Remote::Git);
-    }
-    // `user@host:path`, as scp writes it.
-    let (user, rest) = source.split_once('@')?;
-    let (host, _) = rest.split_once(':')?;
-    let word = |text: &str, others: &[char]| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(&c))
-    };
-    (word(user, &['-', '_']) && word(host, &['-', '_', '.'])).then_some(Remote::Git)
 }
 
-/// The source is shown as it is written: its variables may hold a password.
-fn not_yet(kind: Remote, source: &Text) -> Diagnostic {
-    let what = match kind {
-        Remote::Http => "a URL",
-        Remote::Git => "a Git repository",
-    };
-    Diagnostic::error(format!("ADD of {what} is not supported yet: {source}"), source.span)
-        .with_help("download it beforehand and COPY it, or use RUN with curl, wget or git")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn remotes() {
-        for (source, kind) in [
-            ("http://a/b", Some(Remote::Http)),
-            ("https://a/b.tar.gz?x=y.git", Some(Remote::Http)),
-            ("https://a/b.git", Some(Remote::Git)),
-            ("https://a/b.git#main:dir", Some(Remote::Git)),
-            ("git://a/b", Some(Remote::Git)),
-            ("ssh://git@a/b", Some(Remote::Git)),
-            ("git@github.com:a/b.git", Some(Remote::Git)),
-            ("github.com/a/b", None),
-            ("./a@b:c", None),
-            ("a:b", None),
-            ("a@b", None),
-            ("ftp://a/b", None),
-            ("a", None),
-        ] {
-            assert_eq!(remote(source), kind, "{source}");
+/// An instruction's text with the passwords of its URLs left out.
+fn without_secrets(mut text: String, taken: &[Taken]) -> String {
+    for taken in taken {
+        let Taken::Remote { source, .. } = taken else { continue };
+        let url = match source {
+            graph::Source::Http(http) => http.url.as_str(),
+            graph::Source::Git(git) => git.remote.as_str(),
+            _ => continue,
+        };
+        let redacted = redacted(url);
+        if redacted != url {
+            text = text.replace(url, &redacted);
         }
     }
+    text
 }

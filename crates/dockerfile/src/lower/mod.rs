@@ -20,6 +20,7 @@ mod mount;
 mod path;
 mod plan;
 mod progress;
+mod remote;
 mod resolve;
 mod run;
 mod signal;
@@ -34,6 +35,7 @@ use oci::{Config, Digest, ImageConfig, ImageId, Platform, Reference};
 
 use crate::ast::Dockerfile;
 use crate::diagnostic::Diagnostic;
+pub(crate) use crate::lower::path::rooted;
 use crate::lower::state::Lowering;
 use crate::span::Span;
 
@@ -76,6 +78,8 @@ pub struct LowerOptions {
     /// `HTTP_PROXY` and its like from the host's settings: build arguments that need not be
     /// declared and that a `--build-arg` wins over.
     pub proxies: BTreeMap<String, String>,
+    /// `--build-context NAME=target:STAGE`: names that stand for stages of the Dockerfile.
+    pub stage_contexts: BTreeMap<String, String>,
 }
 
 impl Default for LowerOptions {
@@ -98,6 +102,7 @@ impl Default for LowerOptions {
             hostname: String::new(),
             created: "1970-01-01T00:00:00Z".to_owned(),
             proxies: BTreeMap::new(),
+            stage_contexts: BTreeMap::new(),
         }
     }
 }
@@ -118,10 +123,14 @@ pub struct ResolvedImage {
 /// What `--build-context NAME=…` stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NamedContext {
-    /// A directory; its tree is the graph's `Source::Local` of that name.
-    Local,
+    /// A directory; its tree is the graph's `Source::Local` of this name.
+    Local(String),
     /// An image.
     Image(Box<ResolvedImage>),
+    /// The empty tree.
+    Scratch,
+    /// What is downloaded when it is needed.
+    Remote(graph::Source),
 }
 
 /// The questions that lowering may ask.

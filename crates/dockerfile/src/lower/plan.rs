@@ -35,6 +35,8 @@ pub(crate) enum Ground {
     Named(String),
     /// A named context that was given under the stage's own name and stands for the whole stage.
     Replaced(NamedContext),
+    /// An earlier stage that stands for the whole of this one.
+    Instead(usize),
 }
 
 /// One stage.
@@ -87,6 +89,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) stages: Vec<Planned<'a>>,
     /// Stages by name in lower case; of equal names the last.
     names: BTreeMap<String, usize>,
+    /// Names that stand for those of stages, in lower case.
+    pub(crate) aliases: BTreeMap<String, String>,
     /// What COPY and mounts take from images or named contexts.
     pub(crate) outside: Vec<Outside>,
     outside_by_name: BTreeMap<String, usize>,
@@ -95,7 +99,11 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// The stage called `name`, in any case.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.names.get(&name.to_lowercase()).copied()
+        let name = name.to_lowercase();
+        match self.aliases.get(&name) {
+            Some(stage) => self.names.get(stage).copied(),
+            None => self.names.get(&name).copied(),
+        }
     }
 
     /// Names of stages, for suggestions.
@@ -174,7 +182,7 @@ impl Planned<'_> {
     /// The stages that it needs itself, and where it says so.
     fn edges(&self) -> impl Iterator<Item = (usize, Span)> + '_ {
         let ground = match self.ground {
-            Ground::Stage(index) => Some((index, self.stage.base.span)),
+            Ground::Stage(index) | Ground::Instead(index) => Some((index, self.stage.base.span)),
             _ => None,
         };
         let steps = self.steps.iter().flat_map(|step| {
@@ -194,6 +202,8 @@ impl<'a> Lowering<'a> {
         if let Some(defaults) = defaults {
             self.check_default_bases(stages, defaults);
         }
+        let aliases = self.options.stage_contexts.iter();
+        self.plan.aliases = aliases.map(|(name, to)| (name.to_lowercase(), to.to_lowercase())).collect();
         for (index, stage) in stages.iter().enumerate() {
             let planned = self.plan_stage(index, stage)?;
             self.plan.stages.push(planned);
@@ -231,9 +241,15 @@ impl<'a> Lowering<'a> {
         let mut ground = match self.plan.find(&base.text) {
             Some(stage) => Ground::Stage(stage),
             None if base.text == SCRATCH => Ground::Scratch,
+            None if self.plan.aliases.contains_key(&base.text.to_lowercase()) => {
+                return Err(self.no_stage_yet(&base.text, stage.base.span));
+            }
             None => Ground::Named(base.text),
         };
-        if !given.is_empty() {
+        if self.plan.aliases.contains_key(&given.to_lowercase()) {
+            let other = self.plan.find(given).ok_or_else(|| self.no_stage_yet(given, stage.span))?;
+            ground = Ground::Instead(other);
+        } else if !given.is_empty() {
             let wanted = platform.as_ref().unwrap_or(&self.options.platform).clone();
             if let Some(context) = self.named_context(given, &wanted, stage.span)? {
                 ground = Ground::Replaced(context);
@@ -249,6 +265,13 @@ impl<'a> Lowering<'a> {
             no_cache: options.no_cache
                 || options.no_cache_filter.iter().any(|name| name.eq_ignore_ascii_case(given)),
         })
+    }
+
+    /// Why a context that is a stage can't be had here.
+    fn no_stage_yet(&self, name: &str, span: Span) -> Diagnostic {
+        let stage = self.plan.aliases.get(&name.to_lowercase()).map_or("", String::as_str);
+        Diagnostic::error(format!("build context {name}: there is no stage {stage:?} before this one"), span)
+            .with_help(format!("it was given as {name}=target:{stage}"))
     }
 
     fn plan_platform(&mut self, stage: &Stage, text: &Text) -> Result<Platform, Diagnostic> {
@@ -351,7 +374,7 @@ impl<'a> Lowering<'a> {
             },
             Kind::Run(run) => {
                 let origin = |mount| self.mount_origin(mount, at.zip(trigger.as_deref()));
-                run.mounts.iter().map(origin).collect()
+                run.mounts.iter().map(origin).collect::<Result<Vec<_>, _>>()?
             }
             _ => Vec::new(),
         };
@@ -375,18 +398,25 @@ impl<'a> Lowering<'a> {
                 ))
             });
         }
-        Ok(self.origin(from, trigger))
+        self.origin(from, trigger)
     }
 
-    fn mount_origin(&mut self, mount: &Mount, trigger: Option<(Span, &str)>) -> Option<Origin> {
-        let from = mount.from().filter(|from| !from.raw.is_empty())?;
-        Some(self.origin(from, trigger))
+    fn mount_origin(
+        &mut self,
+        mount: &Mount,
+        trigger: Option<(Span, &str)>,
+    ) -> Result<Option<Origin>, Diagnostic> {
+        let from = mount.from().filter(|from| !from.raw.is_empty());
+        from.map(|from| self.origin(from, trigger)).transpose()
     }
 
-    fn origin(&mut self, from: &Text, trigger: Option<(Span, &str)>) -> Origin {
+    fn origin(&mut self, from: &Text, trigger: Option<(Span, &str)>) -> Result<Origin, Diagnostic> {
         let name = from.raw.as_str();
+        if self.plan.aliases.contains_key(&name.to_lowercase()) && self.plan.find(name).is_none() {
+            return Err(self.no_stage_yet(name, from.span));
+        }
         if let Some(stage) = self.plan.find(name) {
-            return Origin::Stage(stage);
+            return Ok(Origin::Stage(stage));
         }
         let plan = &mut self.plan;
         let index = *plan.outside_by_name.entry(name.to_owned()).or_insert_with(|| {
@@ -395,7 +425,7 @@ impl<'a> Lowering<'a> {
             plan.outside.push(Outside { name: name.to_owned(), span, trigger });
             plan.outside.len() - 1
         });
-        Origin::Outside(index)
+        Ok(Origin::Outside(index))
     }
 
     fn expand_global(&mut self, text: &Text) -> Result<Expanded, Diagnostic> {

@@ -11,6 +11,7 @@ use oci::{History, ImageConfig, Platform, Reference};
 use crate::ast::Kind;
 use crate::diagnostic::Diagnostic;
 use crate::lower::plan::{Ground, Origin, Outside, SCRATCH, Step};
+use crate::lower::remote::described;
 use crate::lower::state::{Lowering, MAIN_CONTEXT, Tree, source};
 use crate::lower::{BaseImage, NamedContext, ResolvedImage};
 use crate::parser::parse_trigger;
@@ -33,6 +34,7 @@ pub(crate) enum Found {
     Scratch,
     Image(ImageSource),
     Local(String),
+    Remote(Source),
 }
 
 impl<'a> Lowering<'a> {
@@ -62,7 +64,7 @@ impl<'a> Lowering<'a> {
         let platform = planned.platform.as_ref().unwrap_or(&self.options.platform).clone();
         let span = planned.stage.base.span;
         let mut opened = match &planned.ground {
-            Ground::Scratch => return Ok(Vec::new()),
+            Ground::Scratch | Ground::Instead(_) => return Ok(Vec::new()),
             Ground::Stage(base) => {
                 let steps = self.plan.stages[*base].steps.iter();
                 let triggers = steps.filter_map(|step| match &step.instruction.kind {
@@ -78,13 +80,6 @@ impl<'a> Lowering<'a> {
             Ground::Named(name) => {
                 let name = name.clone();
                 let opened = self.open(&name, &platform, span)?;
-                if matches!(opened.found, Found::Local(_)) {
-                    return Err(Diagnostic::error(
-                        "FROM a build context that is a directory is not supported yet",
-                        span,
-                    )
-                    .with_help("begin with FROM scratch and COPY --from that context"));
-                }
                 self.check_platform(&name, &platform, &opened.config.platform(), span)?;
                 opened
             }
@@ -147,7 +142,10 @@ impl<'a> Lowering<'a> {
         }
         let span = self.plan.outside[index].span;
         let opened = self.outside[index].clone().expect("because resolve opened what is needed");
-        let title = format!("FROM {}", opened.title);
+        let title = match &opened.found {
+            Found::Remote(_) => opened.title.clone(),
+            _ => format!("FROM {}", opened.title),
+        };
         let tree = self.open_tree(&opened, title, span);
         self.outside_trees.insert(index, tree);
         tree
@@ -158,6 +156,10 @@ impl<'a> Lowering<'a> {
         match &opened.found {
             Found::Scratch => Tree { vertex: self.scratch(), local: false },
             Found::Local(name) => self.context(name),
+            Found::Remote(remote) => {
+                let location = self.location(span);
+                Tree { vertex: self.remote(remote, title, location), local: false }
+            }
             Found::Image(image) => {
                 let location = self.location(span);
                 let vertex = self.graph.add(source(Source::Image(image.clone()), title, location));
@@ -245,13 +247,25 @@ pub(crate) fn in_trigger(trigger: &str, from: Span, error: Diagnostic) -> Diagno
 
 fn open_context(name: &str, context: NamedContext, platform: &Platform) -> Opened {
     match context {
-        NamedContext::Local => Opened {
-            found: Found::Local(name.to_owned()),
+        NamedContext::Local(context) => Opened {
+            title: context.clone(),
+            found: Found::Local(context),
             config: ImageConfig::scratch(platform),
             base: None,
-            title: name.to_owned(),
         },
         NamedContext::Image(image) => open_image(&image.reference.clone(), *image),
+        NamedContext::Scratch => Opened {
+            found: Found::Scratch,
+            config: ImageConfig::scratch(platform),
+            base: None,
+            title: SCRATCH.to_owned(),
+        },
+        NamedContext::Remote(remote) => Opened {
+            title: format!("[context {name}] {}", described(&remote)),
+            found: Found::Remote(remote),
+            config: ImageConfig::scratch(platform),
+            base: None,
+        },
     }
 }
 

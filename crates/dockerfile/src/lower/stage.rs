@@ -9,6 +9,7 @@ use crate::expand::Variables;
 use crate::lower::env::{Args, Env, pair};
 use crate::lower::path;
 use crate::lower::plan::{Ground, Origin, Step};
+use crate::lower::remote::described;
 use crate::lower::resolve::{Found, in_trigger};
 use crate::lower::state::{Building, ENTRY, Lowering, Progress, State, Tree};
 
@@ -36,7 +37,7 @@ impl Lowering<'_> {
         };
         let ground = usize::from(matches!(planned.ground, Ground::Named(_)));
         let mut progress = Progress { label, total: ground + steps.iter().filter(counted).count(), named: 0 };
-        let replaced = matches!(planned.ground, Ground::Replaced(_));
+        let replaced = matches!(planned.ground, Ground::Replaced(_) | Ground::Instead(_));
         let (from, name, no_cache) = (planned.stage.span, planned.name.clone(), planned.no_cache);
         let state = self.stand_on(index, built, &mut progress)?;
         let mut it = Building {
@@ -70,19 +71,17 @@ impl Lowering<'_> {
     ) -> Result<State, Diagnostic> {
         let planned = &self.plan.stages[index];
         let from = planned.stage.span;
+        if let Ground::Instead(other) = planned.ground {
+            let other = built[other].as_ref().expect("because the stage comes before this one and is needed");
+            return Ok(other.clone());
+        }
         if let Ground::Stage(base) = planned.ground {
             let base = built[base].as_ref().expect("because a stage's base comes before it and is needed");
-            if self.is_context(base.vertex) {
-                return Err(Diagnostic::error(
-                    "FROM a build context that is a directory is not supported yet",
-                    planned.stage.base.span,
-                )
-                .with_help("begin with FROM scratch and COPY --from that context"));
-            }
             let history: usize = base.config.history.iter().map(|entry| entry.created_by.len() + ENTRY).sum();
             self.budget.spend(base.env.size() + history, from)?;
             let mut state = base.clone();
             state.config.config.onbuild.clear();
+            self.settle(&mut state, from);
             return Ok(state);
         }
         let wanted = planned.platform.as_ref().unwrap_or(&self.options.platform).clone();
@@ -94,7 +93,10 @@ impl Lowering<'_> {
             config.config.working_dir = "/".to_owned();
             return Ok(State::new(self.scratch(), platform, config));
         };
-        let shown = format!("FROM {}", opened.title);
+        let shown = match &opened.found {
+            Found::Remote(_) => opened.title.clone(),
+            _ => format!("FROM {}", opened.title),
+        };
         let title = match &opened.found {
             Found::Image(_) if !replaced => {
                 progress.named += 1;
@@ -105,6 +107,12 @@ impl Lowering<'_> {
         let tree = self.open_tree(&opened, title, from);
         let mut state = State::new(tree.vertex, wanted, opened.config);
         state.base = opened.base;
+        if let Found::Remote(remote) = &opened.found {
+            state.config.history.push(self.told(described(remote)));
+        }
+        if !replaced {
+            self.settle(&mut state, from);
+        }
         Ok(state)
     }
 

@@ -49,10 +49,14 @@ pub(crate) struct Lowering<'a> {
     pub(crate) outside_trees: BTreeMap<usize, Tree>,
     pub(crate) graph: Graph,
     scratch: Option<VertexId>,
-    contexts: BTreeMap<String, VertexId>,
+    pub(crate) contexts: BTreeMap<String, VertexId>,
+    /// Contexts that became layers, by their vertices.
+    pub(crate) settled: BTreeMap<VertexId, VertexId>,
+    /// Downloads that were asked for.
+    pub(crate) remotes: Vec<(Source, VertexId)>,
     lines: LineIndex,
     epoch: Option<i64>,
-    created: String,
+    pub(crate) created: String,
 }
 
 /// A tree that files are taken from.
@@ -138,6 +142,8 @@ impl<'a> Lowering<'a> {
             graph: Graph::new(),
             scratch: None,
             contexts: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            remotes: Vec::new(),
             lines: LineIndex::new(&options.source),
             epoch: options.source_date_epoch,
             created: options.created.clone(),
@@ -202,14 +208,8 @@ impl<'a> Lowering<'a> {
                 built[index] = Some(state);
             }
         }
-        let state = built[target].take().expect("because the target is needed by itself");
-        if self.is_context(state.vertex) {
-            let error = Diagnostic::error(
-                "a stage that a build context which is a directory stands for can't be the target yet",
-                self.plan.stages[target].stage.span,
-            );
-            return Err(error.with_help("copy from it, in a stage that begins with FROM scratch"));
-        }
+        let mut state = built[target].take().expect("because the target is needed by itself");
+        self.settle(&mut state, self.plan.stages[target].stage.span);
         let triggers = self.plan.stages.iter().flat_map(|stage| &stage.steps).map(|step| &*step.instruction);
         let unused = globals::unused(self.dockerfile, triggers, self.options, &self.globals);
         let State { vertex, config, base, .. } = state;

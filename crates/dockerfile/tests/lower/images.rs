@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use dockerfile::lower::{ConfigResolver, NamedContext, ResolvedImage};
+use dockerfile::remote::{Remote, parse};
+use graph::{HttpSource, Source};
 use oci::{DiffId, Digest, Document, ImageConfig, ImageId, Platform, Reference};
 
 /// A store with some images, and the named contexts of a case: `local` or an image's name.
@@ -33,7 +35,12 @@ impl ConfigResolver for Images {
     fn context(&mut self, name: &str, platform: &Platform) -> Result<Option<NamedContext>, String> {
         match self.contexts.get(&name.to_lowercase()).cloned() {
             None => Ok(None),
-            Some(kind) if kind == "local" => Ok(Some(NamedContext::Local)),
+            Some(kind) if kind == "local" => Ok(Some(NamedContext::Local(name.to_owned()))),
+            Some(kind) if kind == "scratch" => Ok(Some(NamedContext::Scratch)),
+            Some(text) if text.contains("://") => Ok(Some(NamedContext::Remote(match parse(&text)? {
+                Some(Remote::Git(git)) => Source::Git(git.source(false)),
+                _ => Source::Http(HttpSource { url: text, name: Some("context".to_owned()), checksum: None }),
+            }))),
             Some(image) => {
                 let reference = Reference::parse(&image).expect("a reference").with_default_tag();
                 Ok(Some(NamedContext::Image(Box::new(self.resolve(&reference, platform)?))))

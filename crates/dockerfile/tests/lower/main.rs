@@ -73,7 +73,7 @@ fn layers(graph: &graph::Graph, id: graph::VertexId) -> usize {
     match &vertex.op {
         graph::Op::Source(graph::Source::Scratch) => 0,
         graph::Op::Source(graph::Source::Image(image)) => image.diff_ids.len(),
-        graph::Op::Source(graph::Source::Local(_)) => 1,
+        graph::Op::Source(graph::Source::Local(_) | graph::Source::Http(_) | graph::Source::Git(_)) => 1,
         graph::Op::Exec(_) | graph::Op::File(_) => layers(graph, vertex.inputs[0]) + 1,
         graph::Op::Merge => vertex.inputs.iter().map(|input| layers(graph, *input)).sum(),
     }
@@ -140,6 +140,7 @@ fn settings_of(source: &[u8], settings: &str) -> (LowerOptions, Images) {
                 options.network = if value == "host" { graph::Network::Host } else { graph::Network::None }
             }
             "epoch" => options.source_date_epoch = Some(value.parse().expect("seconds")),
+            "stage-context" => options.stage_contexts.extend([pair(value)]),
             "context" => images.contexts.extend([pair(value)]),
             other => panic!("no option {other:?}"),
         }

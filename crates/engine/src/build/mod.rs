@@ -3,18 +3,21 @@
 //! One way, and the type changes at each step: request -> text -> `Dockerfile` -> `Graph` and config
 //! -> layers -> image. The image becomes visible by the last thing done: its references are set.
 
+mod arguments;
 mod context;
 mod emulation;
 mod entitlement;
 mod export;
 pub mod failed;
 mod ignore;
+mod layout;
 mod leak;
 mod observe;
 mod request;
 mod resolve;
 mod run_options;
 mod shell;
+mod sources;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -33,8 +36,11 @@ pub use run_options::{Entitlement, Limits, RunOptions, Terminal};
 pub use shell::busybox_in;
 
 pub use request::{BuildRequest, BuildResult, ContextSource, DockerfileSource, SecretSource};
+pub use sources::{
+    AgentSource, GitSettings, NamedSource, Sources, parse_named, parse_remote, remote_dockerfile,
+};
 
-use crate::build::context::Inputs;
+use crate::build::context::{Inputs, Loading};
 use crate::build::observe::{Steps, internal};
 use crate::build::resolve::Bases;
 use crate::build::shell::Stopped;
@@ -52,15 +58,20 @@ pub fn build(
     events: &dyn Events,
 ) -> Result<BuildResult> {
     let began = Instant::now();
+    arguments::multi_platform(request)?;
     let lease = engine.store.lease()?;
     let steps = Steps::new(events);
-    let inputs = internal(&steps, "[internal] load build definition from Dockerfile", |_| {
-        Inputs::load(engine, request, stream)
+    let secrets = context::GivenSecrets { given: &request.secrets };
+    let inputs = internal(&steps, &context::title(request), |say| {
+        Inputs::load(&Loading { engine, request, secrets: &secrets, interrupted, say }, stream)
     })?;
     let parsed = dockerfile::parse(&inputs.dockerfile)
         .map_err(|all| syntax(&inputs, "failed to read the Dockerfile", &all))?;
     for warning in &parsed.warnings {
         events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
+    }
+    if let Some(warning) = arguments::syntax_warning(&parsed.dockerfile.directives) {
+        events.event(Event::Warning(warning));
     }
     let mut platforms = request.platforms.clone();
     if platforms.is_empty() {
@@ -106,8 +117,9 @@ fn plan(
     bases: &mut Bases<'_>,
     events: &dyn Events,
 ) -> Result<Lowered> {
-    let lowered = lower(dockerfile, &options(request, inputs, platform.clone()), bases)
-        .map_err(|all| syntax(inputs, "failed to plan the build", &all))?;
+    let options = options(request, inputs, platform.clone(), arguments::multi_platform(request)?);
+    let lowered =
+        lower(dockerfile, &options, bases).map_err(|all| syntax(inputs, "failed to plan the build", &all))?;
     // What is wrong for one platform is wrong for the next.
     if request.platforms.first().is_none_or(|first| first == platform) {
         for warning in &lowered.warnings {
@@ -123,13 +135,18 @@ fn plan(
     Ok(lowered)
 }
 
-fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> LowerOptions {
+fn options(
+    request: &BuildRequest,
+    inputs: &Inputs,
+    platform: Platform,
+    multi_platform: bool,
+) -> LowerOptions {
     LowerOptions {
         target: request.target.clone(),
         build_args: request.build_args.clone(),
         platform,
         implicit_platform: request.platforms.is_empty(),
-        multi_platform: request.platforms.len() > 1,
+        multi_platform,
         build_platform: Platform::host(),
         source: inputs.dockerfile.clone(),
         labels: request.labels.clone(),
@@ -138,6 +155,7 @@ fn options(request: &BuildRequest, inputs: &Inputs, platform: Platform) -> Lower
         add_hosts: request.add_hosts.clone(),
         created: export::UNDATED.to_owned(),
         proxies: request.proxies.clone(),
+        stage_contexts: request.sources.stages(),
         ..LowerOptions::default()
     }
 }
@@ -191,6 +209,7 @@ fn solve(
         secrets: &secrets,
         search: search.as_ref(),
         limits: request.run.limits.clone(),
+        downloads: &inputs.downloads,
         resolv_conf: engine.resolv_conf(),
         observer: &observer,
         interrupted,

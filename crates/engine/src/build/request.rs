@@ -7,6 +7,7 @@ use std::time::Duration;
 use oci::{ImageId, Platform, Reference};
 
 use super::run_options::RunOptions;
+use crate::build::sources::Sources;
 
 /// What `build` is asked to do. Paths are on the host.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct BuildRequest {
     pub runtime: runtime::RuntimeChoice,
     /// Who fetches base images.
     pub registry: registry::Client,
+    /// Named contexts, agents, and how downloads are done.
+    pub sources: Sources,
     /// `HTTP_PROXY` and its like of the host, passed to RUN steps and kept out of keys and history.
     pub proxies: BTreeMap<String, String>,
 }
@@ -57,6 +60,8 @@ pub enum ContextSource {
     /// A tar archive, compressed or not, on an open file that need not be seekable; or a
     /// Dockerfile alone. Which of the two is seen from its first bytes.
     Stream,
+    /// What is downloaded: a Git repository, a tar archive at a URL, or a Dockerfile alone at one.
+    Remote(graph::Source),
 }
 
 /// Where the Dockerfile is.
@@ -64,8 +69,11 @@ pub enum ContextSource {
 pub enum DockerfileSource {
     /// `Dockerfile` in the context.
     Default,
-    /// This file: below the context where it is a stream, else on the host.
+    /// This file: below the context where it is a stream or downloaded, else on the host. So is an absolute path to a
+    /// file that is there.
     Path(PathBuf),
+    /// What is at a URL.
+    Remote(graph::HttpSource),
     /// Standard input.
     Stream,
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use dockerfile::lower::{ConfigResolver, ResolvedImage};
+use dockerfile::lower::{ConfigResolver, NamedContext, ResolvedImage};
 use oci::{Digest, ImageId, Index, Manifest, Platform, Reference, media_type};
 use store::ResolveError;
 
 use crate::archive;
+use crate::build::layout;
 use crate::build::observe::{Steps, internal};
 use crate::build::request::BuildRequest;
+use crate::build::sources::{NamedSource, context_name};
 use crate::pull::{PullRequest, PullSource, pull};
 use crate::{Engine, Error, Event, Events, Result};
 
@@ -26,17 +28,48 @@ pub(crate) struct Bases<'a> {
 
 impl ConfigResolver for Bases<'_> {
     fn resolve(&mut self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage, String> {
-        let found = self.find(reference, platform).map_err(|error| {
-            let mut text = error.message;
-            for hint in error.hints {
-                text.push_str("; ");
-                text.push_str(&hint);
-            }
-            text
-        })?;
+        let found = self.find(reference, platform).map_err(in_one_line)?;
         self.advise(reference, &found);
         Ok(found)
     }
+
+    fn context(&mut self, name: &str, platform: &Platform) -> Result<Option<NamedContext>, String> {
+        // What can be no image's name was given to no context.
+        let Ok(name) = context_name(name) else { return Ok(None) };
+        let contexts = &self.request.sources.contexts;
+        let with_platform = format!("{name}::{}", platform.clone().normalized());
+        let Some((name, source)) =
+            [with_platform, name].iter().find_map(|name| contexts.get_key_value(name.as_str()))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(match source {
+            NamedSource::Directory(_) => NamedContext::Local(name.clone()),
+            NamedSource::Scratch => NamedContext::Scratch,
+            NamedSource::Remote(remote) => NamedContext::Remote(remote.clone()),
+            NamedSource::Image(reference) => {
+                NamedContext::Image(Box::new(self.resolve(reference, platform)?))
+            }
+            NamedSource::Layout { path, image } => {
+                let title = format!("[context {name}] OCI load from client");
+                let found = internal(self.steps, &title, |_| {
+                    layout::load(self.engine, name, path, image.as_deref(), platform)
+                });
+                NamedContext::Image(Box::new(found.map_err(in_one_line)?))
+            }
+            // Lowering knows those.
+            NamedSource::Stage(_) => return Ok(None),
+        }))
+    }
+}
+
+fn in_one_line(error: Error) -> String {
+    let mut text = error.message;
+    for hint in error.hints {
+        text.push_str("; ");
+        text.push_str(&hint);
+    }
+    text
 }
 
 /// What to say of a base whose name can come to mean another image, where there is a better name.

@@ -2,8 +2,10 @@
 
 mod harness;
 mod project;
+mod repository;
 mod served;
 mod session;
+mod web;
 
 mod build;
 mod containers;

@@ -1,6 +1,7 @@
 //! `build`: a Dockerfile becomes an image.
 
 mod run_args;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,9 +21,10 @@ use crate::cli::{CliError, Global, Outcome, interrupt, output};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory of the build context; `-` reads a tar, or a Dockerfile alone, from standard input
+    /// Directory, Git repository or URL of the build context; `-` reads a tar, or a Dockerfile alone, from standard input
+    #[arg(value_name = "PATH|URL|-")]
     pub path: String,
-    /// Name of the Dockerfile (default: `PATH/Dockerfile`); `-` reads it from standard input
+    /// Name or URL of the Dockerfile (default: `PATH/Dockerfile`); `-` reads it from standard input
     #[arg(short, long)]
     pub file: Option<PathBuf>,
     /// Name and optionally a tag, `name:tag`
@@ -57,6 +59,8 @@ pub(crate) struct Args {
     pub secrets: Vec<String>,
     #[command(flatten)]
     pub run: run_args::RunArgs,
+    #[command(flatten)]
+    pub sources: sources::SourceArgs,
     /// Steps at work at once (default: the number of processors)
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -119,16 +123,9 @@ fn push(engine: &Engine, request: &BuildRequest, quiet: bool) -> Result<(), CliE
 }
 
 fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
-    let stdin = std::path::Path::new("-");
-    let context = match args.path.as_str() {
-        "-" => ContextSource::Stream,
-        path => ContextSource::Directory(path.into()),
-    };
-    let dockerfile = match &args.file {
-        None => DockerfileSource::Default,
-        Some(path) if path == stdin => DockerfileSource::Stream,
-        Some(path) => DockerfileSource::Path(path.clone()),
-    };
+    let build_args = build_args(&args.build_args);
+    let context = sources::context(&args.path, &build_args)?;
+    let dockerfile = sources::dockerfile(args.file.as_deref());
     if matches!((&context, &dockerfile), (ContextSource::Stream, DockerfileSource::Stream)) {
         return Err(CliError::new("invalid argument: can't use stdin for both build context and dockerfile"));
     }
@@ -149,7 +146,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
         context,
         dockerfile,
         target: args.target.clone(),
-        build_args: build_args(&args.build_args),
+        build_args,
         tags,
         labels: args
             .labels
@@ -175,6 +172,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
             Some(path) => engine::build::RuntimeChoice::External(path.clone()),
         },
         registry: global.registry_client()?,
+        sources: args.sources.sources()?,
         proxies: BTreeMap::new(),
     })
 }
@@ -224,12 +222,17 @@ fn secret(text: &str) -> Result<(String, SecretSource), CliError> {
             "id" => id = Some(value.to_owned()),
             "src" | "source" => source = Some(value.to_owned()),
             "env" => variable = Some(value.to_owned()),
-            "type" => kind = Some(value.to_owned()),
+            "type" if matches!(value, "env" | "file") => kind = Some(value.to_owned()),
+            "type" => return Err(CliError::new(format!("unsupported secret type {value:?}"))),
             _ => return Err(CliError::new(format!("invalid secret: unexpected key {name:?}"))),
         }
     }
     let id = id.or_else(|| source.clone()).ok_or_else(|| CliError::new("invalid secret: it has no id"))?;
-    if variable.is_none() && (kind.as_deref() == Some("env") || source.is_none()) {
+    if variable.is_none() && kind.as_deref() == Some("env") {
+        // What the source is, is then a variable's name.
+        variable = Some(source.take().unwrap_or_else(|| id.clone()));
+    }
+    if variable.is_none() && source.is_none() && kind.is_none() {
         // `id=NAME` alone means the variable of that name where there is one, else the file.
         variable = env::var(&id).is_ok().then(|| id.clone());
     }
