@@ -3,7 +3,7 @@
 //! A verb's result is returned, not sent as an event; whoever ignores all events loses no data.
 
 /// Something that happened while a verb ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// Something the user should know though the verb goes on; a sentence without final dot.
@@ -25,6 +25,8 @@ pub enum Event {
     TerminalTaken,
     /// The terminal is the display's again.
     TerminalGiven,
+    /// How a build went, told once when its steps are done or one failed.
+    Explained(crate::build::explain::BuildReport),
     /// A step of a build; steps are numbered from 1 in the order they first show.
     Step {
         /// Its number.

@@ -44,6 +44,17 @@ pub struct Vertex {
     pub location: Option<Location>,
     /// Whether the step is run even where a cached result exists.
     pub ignore_cache: bool,
+    /// Which step of which stage it is; `None` for sources.
+    pub place: Option<Place>,
+}
+
+/// Where a step stands among its stages, by which it is compared with earlier builds of the same text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The stage's name, or `stage-N` where it has none.
+    pub stage: String,
+    /// The step's number in it.
+    pub step: u32,
 }
 
 /// A range of a Dockerfile, 1-based, both ends included.
@@ -102,6 +113,18 @@ impl Graph {
         VertexId(self.vertices.len() as u32 - 1)
     }
 
+    /// Adds all vertices of `other`, after those that are here. What is returned maps a vertex of `other` to the one
+    /// that it became.
+    pub fn append(&mut self, other: Graph) -> impl Fn(VertexId) -> VertexId + use<> {
+        let offset = self.vertices.len() as u32;
+        let moved = move |id: VertexId| VertexId(id.0 + offset);
+        self.vertices.extend(other.vertices.into_iter().map(|mut vertex| {
+            vertex.inputs.iter_mut().for_each(|input| *input = moved(*input));
+            vertex
+        }));
+        moved
+    }
+
     /// The vertex `id` of this graph.
     pub fn vertex(&self, id: VertexId) -> &Vertex {
         &self.vertices[id.0 as usize]
@@ -151,7 +174,14 @@ mod tests {
     use super::*;
 
     fn vertex(op: Op, inputs: &[VertexId]) -> Vertex {
-        Vertex { op, inputs: inputs.to_vec(), name: String::new(), location: None, ignore_cache: false }
+        Vertex {
+            op,
+            inputs: inputs.to_vec(),
+            name: String::new(),
+            location: None,
+            ignore_cache: false,
+            place: None,
+        }
     }
 
     #[test]
@@ -162,6 +192,19 @@ mod tests {
         let b = graph.add(vertex(Op::Source(Source::Local("other".into())), &[]));
         let c = graph.add(vertex(Op::Merge, &[a, b]));
         assert_eq!(graph.needed(&[c]), [a, b, c]);
+    }
+
+    #[test]
+    fn what_is_appended_keeps_its_inputs() {
+        let mut graph = Graph::new();
+        graph.add(vertex(Op::Source(Source::Scratch), &[]));
+        let mut other = Graph::new();
+        let a = other.add(vertex(Op::Source(Source::Scratch), &[]));
+        let b = other.add(vertex(Op::Source(Source::Local("other".into())), &[]));
+        let c = other.add(vertex(Op::Merge, &[a, b]));
+        let moved = graph.append(other);
+        assert_eq!((graph.len(), moved(c).index()), (4, 3));
+        assert_eq!(graph.vertex(moved(c)).inputs, [moved(a), moved(b)]);
     }
 
     #[test]

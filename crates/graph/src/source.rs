@@ -29,6 +29,9 @@ pub struct ImageSource {
     /// The image, where it is in the store.
     #[serde(skip)]
     pub image_id: Option<ImageId>,
+    /// Digest of the manifest or index that the name stood for, where it is known; for people only.
+    #[serde(skip)]
+    pub digest: Option<Digest>,
     /// Its layers, bottom layer first: what the tree is.
     pub diff_ids: Vec<DiffId>,
 }

@@ -136,12 +136,16 @@ fn copy(from: &Path, out: &Path, previous: Option<&Path>, known: &[Read]) -> (To
     let top = source.lstat(b"").expect("the source is there").expect("the source is there");
     plan.make_dir(b"app", 0o755, snapshot::Owner::ROOT).expect("a directory can be planned");
     let digest = |path: &[u8], stat: &FileStat| {
-        known.get(path).filter(|read| read.stat.is_same(stat)).map(|read| read.digest)
+        known
+            .get(path)
+            .filter(|read| read.stat.is_same(stat))
+            .map(|read| (read.digest, !read.xattrs.is_empty()))
     };
     let how = Placing { source: number, owner: None, mode: None, digest: &digest };
     plan.place_content(&found, &top, b"app", &how).expect("the files can be planned");
     let planned = start.elapsed();
-    let how = Writing { out, mode: runtime::Mode::Root, previous, stop: &Default::default(), search: None };
+    let mode = runtime::Mode::Root;
+    let how = Writing { out, mode, previous, stop: &[], search: None, keep_digests: true };
     let written = plan.write(&how).expect("the layer can be written");
     let all = start.elapsed();
     if std::env::var_os("VERBOSE").is_some() {

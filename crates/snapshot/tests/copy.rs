@@ -78,8 +78,9 @@ fn write(layers: &Layers, plan: &Plan<'_>, how: &How<'_>) -> Result<(PathBuf, Wr
         out: &out,
         mode: layers.ids,
         previous: how.previous,
-        stop: &stop,
         search: None,
+        keep_digests: false,
+        stop: &[&stop],
     })?;
     assert_eq!(written.stat.as_ref(), Some(&stat_of(&out)), "the copy says what the directory holds");
     Ok((out, written))
@@ -403,7 +404,14 @@ fn an_archive_in_between() {
     plan.make_file(b"app/first", Arc::from(*b"1"), 0o644, Owner::ROOT).unwrap();
     let out = layers.empty();
     let stop = AtomicBool::new(false);
-    let how = Writing { out: &out, mode: layers.ids, previous: None, stop: &stop, search: None };
+    let how = Writing {
+        out: &out,
+        mode: layers.ids,
+        previous: None,
+        search: None,
+        keep_digests: false,
+        stop: &[&stop],
+    };
     assert!(plan.write(&how).unwrap().stat.is_some());
 
     let archive = tar(&[dir("x"), file("x/f", "from the archive"), symlink_entry("l", "x")]);
@@ -469,7 +477,14 @@ fn a_stop_is_obeyed() {
     plan.place_file(b"f", &stat, b"f", &how).unwrap();
     let layers = Layers::new();
     let stop = AtomicBool::new(true);
-    let how = Writing { out: &layers.empty(), mode: Mode::Root, previous: None, stop: &stop, search: None };
+    let how = Writing {
+        out: &layers.empty(),
+        mode: Mode::Root,
+        previous: None,
+        search: None,
+        keep_digests: false,
+        stop: &[&stop],
+    };
     assert!(matches!(plan.write(&how), Err(Error::Interrupted)));
 }
 

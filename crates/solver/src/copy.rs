@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use graph::{Copy, FileAction, FileOp, Unpack};
-use oci::Digest;
+use snapshot::content::Content;
 
 use crate::error::Failure;
 use crate::file::{Input, Options, Prepared};
@@ -24,7 +24,7 @@ pub(crate) fn prepare<'a>(step: &Step<'a>, op: &'a FileOp) -> Result<Prepared<'a
         .enumerate()
         .map(|(number, tree)| if used(number) { input(step, number, tree) } else { Ok(Input::Unused) })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Prepared::new(op, inputs)?)
+    Ok(Prepared::new(op, inputs)?.stopped_by(&step.session.stops()))
 }
 
 fn input<'a>(step: &Step<'a>, number: usize, tree: &Tree) -> Result<Input<'a>, Failure> {
@@ -42,12 +42,12 @@ fn input<'a>(step: &Step<'a>, number: usize, tree: &Tree) -> Result<Input<'a>, F
     }
 }
 
-/// Makes the layer; also gives the digest of what was taken, where that can be relied on.
+/// Makes the layer; also gives the content of what was taken, where that can be relied on.
 pub(crate) fn run(
     step: &Step<'_>,
     prepared: Prepared<'_>,
     previous: Option<&Path>,
-) -> Result<(Made, Option<Digest>), Failure> {
+) -> Result<(Made, Option<Content>), Failure> {
     let session = step.session;
     unpack(session.store, &step.base.layers)?;
     let base = session.store.lowers(&step.base.layers)?;
@@ -58,8 +58,9 @@ pub(crate) fn run(
         mode: session.mode,
         epoch: session.epoch,
         previous,
-        stop: session.interrupted,
         search: session.search,
+        keep_digests: true,
+        stop: &session.stops(),
     })?;
     if done.found {
         secret::refuse(session, pending.fs())?;
@@ -67,16 +68,15 @@ pub(crate) fn run(
     for note in &done.notes {
         session.observer.step(step.id, StepEvent::Output(Stream::Stderr, format!("{note}\n").as_bytes()));
     }
-    let content = done.content.map(|content| content.digest);
-    Ok((Made { pending, stat: done.stat }, content))
+    Ok((Made { pending, stat: done.stat }, done.content))
 }
 
-/// The digest of the part `source` of the context that is input number `input`: what a mount of it shows.
-pub(crate) fn mount_digest(step: &Step<'_>, input: u32, source: &str) -> Result<Digest, Failure> {
+/// The part `source` of the context that is input number `input`: what a mount of it shows.
+pub(crate) fn mount_content(step: &Step<'_>, input: u32, source: &str) -> Result<Content, Failure> {
     let op = whole(input, source, false);
     let content = prepare(step, &op)?.content()?;
     match content {
-        Some(content) => Ok(content.digest),
+        Some(content) => Ok(content),
         None => Err(Failure::Unsupported(format!("{source} of the build context changed while it was read"))),
     }
 }
@@ -100,14 +100,15 @@ fn copy_whole(step: &Step<'_>, op: &FileOp, dir: &Path) -> Result<(), Failure> {
         mode: step.session.mode,
         epoch: None,
         previous: None,
-        stop: step.session.interrupted,
         search: None,
+        keep_digests: false,
+        stop: &step.session.stops(),
     })?;
     Ok(())
 }
 
 /// Copies all of a path to where it was.
-fn whole(input: u32, source: &str, keep_owner: bool) -> FileOp {
+pub(crate) fn whole(input: u32, source: &str, keep_owner: bool) -> FileOp {
     let path = format!("/{}", source.trim_matches('/'));
     FileOp {
         actions: vec![FileAction::Copy(Copy {

@@ -45,6 +45,12 @@ pub enum Failure {
     /// The build was interrupted.
     #[error("the build was interrupted")]
     Interrupted,
+    /// A step that would have to run and must not.
+    #[error("the step is not cached, as --require-cached asks: {}", .0.lines().join("; "))]
+    NotCached(Box<crate::explain::Explanation>),
+    /// A cached result that was found and is gone, because another process pruned it. The solve begins again.
+    #[error("cached results were pruned by another process while this build used them: build again")]
+    Vanished,
     /// A user or group name that the image does not have.
     #[error(transparent)]
     User(#[from] crate::user::Error),

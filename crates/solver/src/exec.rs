@@ -141,7 +141,7 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
     };
     let handle = running.signaller();
     let stop_if_asked = || {
-        if session.is_interrupted() {
+        if session.is_stopped() {
             handle.signal(SIGKILL);
         }
     };
@@ -155,7 +155,7 @@ fn carry_out(step: &Step<'_>, exec: &Exec, container: &Container) -> Result<Ende
             None => stop_if_asked(),
         }
     };
-    if session.is_interrupted() {
+    if session.is_stopped() {
         return Err(Failure::Interrupted);
     }
     for warning in &exit.warnings {

@@ -68,20 +68,27 @@ impl Kept {
 /// Solves `vertex`, and gives the container of `exec` on the tree that it leaves, not run yet. What is written there is
 /// dropped with it. The inputs that `exec` mounts are those of `vertex`.
 pub fn enter(graph: &Graph, vertex: VertexId, exec: &Exec, session: &Session<'_>) -> Result<Kept, Error> {
+    let stack = |id: VertexId| -> Result<Stack, Error> {
+        let solved = crate::solve(graph, &[id], session)?;
+        Ok(solved.into_iter().next().map_or_else(Stack::default, |solved| Stack::new(solved.layers)))
+    };
     let tree = |id: VertexId| match &graph.vertex(id).op {
         Op::Source(Source::Local(name)) => Ok(Tree::Context(name.clone())),
-        _ => Ok(Tree::Stack(Stack::new(crate::solve(graph, id, session)?.layers))),
+        _ => Ok(Tree::Stack(stack(id)?)),
     };
     let inputs =
         graph.vertex(vertex).inputs.iter().map(|id| tree(*id)).collect::<Result<Vec<Tree>, Error>>()?;
-    let base = Stack::new(crate::solve(graph, vertex, session)?.layers);
+    let base = stack(vertex)?;
     let step = Step {
         graph,
         id: vertex,
         vertex: graph.vertex(vertex),
+        definition: "",
+        identity: String::new(),
         inputs: &inputs,
         base: &base,
         session,
+        required: false,
         began: std::time::Instant::now(),
     };
     let prepare = || {

@@ -36,6 +36,30 @@ impl Key {
         self.part(&format!("input {input}"), chain_text(chain));
     }
 
+    /// The trees by ChainID in which `known` differs from this key, by number of the input, with what `known` has; `None`
+    /// where it differs in anything else, or in nothing.
+    pub fn other_trees(&self, known: &Key) -> Option<Vec<(usize, ChainId)>> {
+        if self.parts.len() != known.parts.len() {
+            return None;
+        }
+        let mut trees = Vec::new();
+        for ((name, value), (known_name, known_value)) in self.parts.iter().zip(&known.parts) {
+            if name != known_name {
+                return None;
+            }
+            if value != known_value {
+                let number = name.strip_prefix("input ")?.parse().ok()?;
+                trees.push((number, ChainId(known_value.parse().ok()?)));
+            }
+        }
+        (!trees.is_empty()).then_some(trees)
+    }
+
+    /// Reads what [`Key::to_json`] wrote.
+    pub fn from_json(text: &str) -> Option<Key> {
+        Some(Key { parts: serde_json::from_str(text).ok()? })
+    }
+
     /// The digest of all parts.
     pub fn digest(&self) -> Digest {
         let mut hasher = Hasher::new();
@@ -75,5 +99,14 @@ mod tests {
         let mut more = Key::new("exec", "a".into(), None, None);
         more.tree(1, Some(&base));
         assert_ne!(first, more.digest());
+        let mut other = Key::new("exec", "a".into(), None, None);
+        let tree = ChainId(Digest::sha256(b"other"));
+        other.tree(1, Some(&tree));
+        let other = Key::from_json(&other.to_json()).unwrap();
+        assert_eq!(more.other_trees(&other), Some(vec![(1, tree)]));
+        assert_eq!(more.other_trees(&more), None);
+        let mut elsewhere = Key::new("exec", "b".into(), None, None);
+        elsewhere.tree(1, Some(&base));
+        assert_eq!(more.other_trees(&elsewhere), None);
     }
 }

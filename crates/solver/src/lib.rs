@@ -10,16 +10,20 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod binds;
+mod busy;
 pub mod context;
 mod copy;
 mod error;
 mod exec;
+mod explain;
 pub mod file;
 mod kept;
 mod key;
 mod limits;
 mod merge;
 mod mounts;
+mod order;
 mod output;
 mod schedule;
 mod secret;
@@ -33,11 +37,12 @@ pub mod user;
 pub use account::find_user_in;
 pub use error::{Error, Failure};
 pub use exec::{bind_file, find_user, hosts_file, single_id_files};
+pub use explain::{Explanation, Reason};
 pub use kept::{Kept, enter};
 pub use limits::Limits;
 pub use merge::clone_layer;
 pub use output::Stream;
 pub use schedule::solve;
-pub use session::{Lazy, Observer, Secrets, Session, StepEvent};
+pub use session::{Jobs, Lazy, Observer, Required, Secrets, Session, StepEvent};
 pub use step::{Solved, Tree};
 pub use unpack::{LayerBytes, Verified, at_once, missing, row, unpack, unpack_stack};

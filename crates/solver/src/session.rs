@@ -1,16 +1,18 @@
 //! What a solve works with, and whom it tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graph::{Network, VertexId};
-use store::{PendingSnapshot, Store};
+use oci::{ChainId, Digest};
+use store::{PendingSnapshot, StepClaim, Store};
 
 use crate::context::Context;
 use crate::error::Failure;
+use crate::explain::{Explanation, Shapes};
 use crate::kept::Kept;
 use crate::limits::Limits;
 use crate::output::Stream;
@@ -26,8 +28,12 @@ pub struct Session<'a> {
     pub runtime: runtime::RuntimeChoice,
     /// Build contexts by name.
     pub contexts: BTreeMap<String, Context>,
-    /// How many steps may be at work at once; at least 1.
-    pub jobs: usize,
+    /// How many steps may be at work at once.
+    pub jobs: Jobs,
+    /// What must not run: it is a failure if it would.
+    pub required: Required,
+    /// What builds of the same text have in common, for comparing them.
+    pub origin: String,
     /// Seconds since 1970 that no file of a new layer may be younger than (`SOURCE_DATE_EPOCH`).
     pub epoch: Option<i64>,
     /// Network of steps that ask for none.
@@ -50,15 +56,101 @@ pub struct Session<'a> {
     pub lazy: Lazy,
 }
 
-/// What a session makes only when a step has to run.
+/// How many steps may be at work at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// So many; none counts as one.
+    Fixed(usize),
+    /// As many as there are processors, and more as long as those at work do not keep as many busy.
+    Adaptive,
+}
+
+/// Which steps must be found, not run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Required {
+    /// None.
+    #[default]
+    Nothing,
+    /// All.
+    Everything,
+    /// Those of these stages, named as in [`graph::Place`], and what only they need.
+    Stages(BTreeSet<String>),
+}
+
+/// What comes up in the course of a session, and what it makes only when a step has to run.
 #[derive(Default)]
 pub struct Lazy {
+    /// Set when a step failed: the others end.
+    stopped: AtomicBool,
+    /// For telling steps that were moved.
+    pub(crate) shapes: Shapes,
+    /// Files that claims of steps leave.
+    claims: Mutex<Vec<PathBuf>>,
+    /// Cached results that were found and are not yet held.
+    found: Mutex<Found>,
     supervisor: Mutex<Option<Arc<runtime::Supervisor>>>,
     scratch: Mutex<Option<PendingSnapshot>>,
     failed: Mutex<Option<Kept>>,
 }
 
+impl Drop for Lazy {
+    fn drop(&mut self) {
+        for path in self.claims.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Cached results that were found.
+#[derive(Default)]
+struct Found {
+    keys: Vec<Digest>,
+    chains: Vec<ChainId>,
+}
+
 impl Session<'_> {
+    /// Remembers that a result was found: it is held with all others at the next [`Session::hold`].
+    pub(crate) fn found(&self, key: Digest, chain: Option<&ChainId>) {
+        let mut found = self.lazy.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.keys.push(key);
+        found.chains.extend(chain.cloned());
+    }
+
+    /// Holds the results that were found against collection, and counts their use, all in one transaction: one for
+    /// each would be most of the time of a build that is all cached. Has to be called before any of them is relied on.
+    ///
+    /// # Errors
+    /// [`Failure::Vanished`] where another process pruned one first.
+    pub(crate) fn hold(&self) -> Result<(), Failure> {
+        let Found { keys, chains } =
+            std::mem::take(&mut *self.lazy.found.lock().unwrap_or_else(PoisonError::into_inner));
+        match self.store.cache_use(&keys, &chains)? {
+            true => Ok(()),
+            false => Err(Failure::Vanished),
+        }
+    }
+
+    /// Claims the run of the step of this key; `None` while somebody else runs it.
+    pub(crate) fn claim(&self, key: &Digest) -> Result<Option<StepClaim>, Failure> {
+        let claim = self.store.claim_step(key)?;
+        if let Some(claim) = &claim {
+            let mut claims = self.lazy.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            claims.push(claim.path().to_owned());
+        }
+        Ok(claim)
+    }
+
+    /// Ends what is at work.
+    pub(crate) fn stop(&self) {
+        self.lazy.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets what was found and that it stopped.
+    pub(crate) fn begin_again(&self) {
+        *self.lazy.found.lock().unwrap_or_else(PoisonError::into_inner) = Found::default();
+        self.lazy.stopped.store(false, Ordering::Relaxed);
+    }
+
     /// The process that steps run under, started now if it was not before.
     pub(crate) fn supervisor(&self) -> Result<Arc<runtime::Supervisor>, Failure> {
         let mut held = self.lazy.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,9 +185,19 @@ impl Session<'_> {
         self.lazy.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether the solve should stop.
+    /// Whether somebody asked for the solve to stop.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is at work should end: somebody asked for it, or a step failed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stops().iter().any(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// What says so.
+    pub(crate) fn stops(&self) -> [&AtomicBool; 2] {
+        [self.interrupted, &self.lazy.stopped]
     }
 }
 
@@ -118,10 +220,12 @@ pub enum StepEvent<'a> {
     Cached,
     /// It begins to run.
     Started,
+    /// Why it runs; told when it is known, which may be when it has run.
+    Missed(&'a Explanation),
     /// Its process printed these bytes: whole lines, but for very long ones and the last.
     Output(Stream, &'a [u8]),
     /// It is done.
     Done(Duration),
-    /// It failed; the error is `solve`'s.
+    /// It failed, or was ended because another did; the error is `solve`'s.
     Failed(Duration),
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::db::{Fault, Sql, parse};
 use crate::lease::Kind;
-use crate::{Error, Result, Store, now};
+use crate::{Error, Result, StepRecord, Store, now};
 
 /// Which of the solver's keys a record is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +47,15 @@ pub struct CacheRecord {
     pub size: u64,
 }
 
+/// A result that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheResult {
+    /// The stack after the step; `None` for no layers (`scratch`).
+    pub chain_id: Option<ChainId>,
+    /// The layers that the step itself made, bottom layer first.
+    pub diff_ids: Vec<DiffId>,
+}
+
 const COLUMNS: &str =
     "key, kind, identity, chain_id, diff_ids, parts, step, created, last_used, uses, duration_ms, size";
 
@@ -69,39 +78,92 @@ impl Store {
         Ok(here.then_some(record))
     }
 
-    /// Adds or replaces a record. [`Error::MissingSnapshot`] when its result is not here.
-    pub fn cache_put(&self, record: &CacheRecord) -> Result<()> {
+    /// The result of `key` if it is here at this moment; nothing holds it and no use is counted until
+    /// [`Store::cache_use`].
+    pub fn cache_find(&self, key: &Digest) -> Result<Option<CacheResult>> {
+        let sql = "SELECT chain_id, diff_ids FROM cache WHERE key = ?1";
+        self.db().read(|c| {
+            let read = |row: &Row<'_>| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?));
+            let raw = c.prepare_cached(sql)?.query_row([key.as_str()], read).optional()?;
+            let Some((chain_id, diff_ids)) = raw else { return Ok(None) };
+            let chain_id: Option<ChainId> = chain_id.as_deref().map(parse).transpose()?;
+            if let Some(chain_id) = &chain_id
+                && self.find_snapshot(c, chain_id)?.is_none()
+            {
+                return Ok(None);
+            }
+            let diff_ids = diff_ids.split_whitespace().map(parse).collect::<Sql<_>>()?;
+            Ok(Some(CacheResult { chain_id, diff_ids }))
+        })
+    }
+
+    /// Holds these snapshots under the lease, as [`Store::snapshot`] does with one, and marks the records as used now,
+    /// all in one transaction. `false` where a snapshot is not here any more.
+    pub fn cache_use(&self, keys: &[Digest], chain_ids: &[ChainId]) -> Result<bool> {
+        if keys.is_empty() && chain_ids.is_empty() {
+            return Ok(true);
+        }
+        let now = now();
         self.hold()?.write(|tx, used| {
-            if let Some(chain_id) = &record.chain_id {
+            for chain_id in chain_ids {
                 if self.find_snapshot(tx, chain_id)?.is_none() {
-                    return Err(Error::MissingSnapshot(chain_id.clone()).into());
+                    return Ok(false);
                 }
                 used.push((Kind::Snapshot, chain_id.to_string()));
             }
-            let diff_ids: Vec<&str> = record.diff_ids.iter().map(|d| d.0.as_str()).collect();
-            let sql = format!(
-                "INSERT OR REPLACE INTO cache ({COLUMNS})
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-            );
-            tx.prepare_cached(&sql)?.execute(params![
-                record.key.as_str(),
-                match record.kind {
-                    CacheKind::Fast => 0,
-                    CacheKind::Slow => 1,
-                },
-                record.identity,
-                record.chain_id.as_ref().map(|c| c.0.as_str()),
-                diff_ids.join(" "),
-                record.parts,
-                record.step,
-                record.created,
-                record.last_used,
-                record.uses,
-                record.duration_ms,
-                record.size,
-            ])?;
+            touch(tx, keys, now)?;
+            Ok(true)
+        })
+    }
+
+    /// Adds or replaces a record. [`Error::MissingSnapshot`] when its result is not here.
+    pub fn cache_put(&self, record: &CacheRecord) -> Result<()> {
+        self.cache_put_all(std::slice::from_ref(record), None)
+    }
+
+    /// The same with several records of one step and with what it depended on, in one transaction.
+    pub fn cache_put_all(&self, records: &[CacheRecord], step: Option<&StepRecord>) -> Result<()> {
+        self.hold()?.write(|tx, used| {
+            if let Some(step) = step {
+                crate::step::put(tx, step)?;
+            }
+            for record in records {
+                self.put_record(tx, used, record)?;
+            }
             Ok(())
         })
+    }
+
+    fn put_record(&self, tx: &Connection, used: &mut Vec<(Kind, String)>, record: &CacheRecord) -> Sql<()> {
+        if let Some(chain_id) = &record.chain_id {
+            if self.find_snapshot(tx, chain_id)?.is_none() {
+                return Err(Error::MissingSnapshot(chain_id.clone()).into());
+            }
+            used.push((Kind::Snapshot, chain_id.to_string()));
+        }
+        let diff_ids: Vec<&str> = record.diff_ids.iter().map(|d| d.0.as_str()).collect();
+        let sql = format!(
+            "INSERT OR REPLACE INTO cache ({COLUMNS})
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+        );
+        tx.prepare_cached(&sql)?.execute(params![
+            record.key.as_str(),
+            match record.kind {
+                CacheKind::Fast => 0,
+                CacheKind::Slow => 1,
+            },
+            record.identity,
+            record.chain_id.as_ref().map(|c| c.0.as_str()),
+            diff_ids.join(" "),
+            record.parts,
+            record.step,
+            record.created,
+            record.last_used,
+            record.uses,
+            record.duration_ms,
+            record.size,
+        ])?;
+        Ok(())
     }
 
     /// Marks records as used now, all at once.
@@ -110,14 +172,7 @@ impl Store {
             return Ok(());
         }
         let now = now();
-        self.db().write(|tx| {
-            let mut statement =
-                tx.prepare_cached("UPDATE cache SET last_used = ?1, uses = uses + 1 WHERE key = ?2")?;
-            for key in keys {
-                statement.execute(params![now, key.as_str()])?;
-            }
-            Ok(())
-        })
+        self.db().write(|tx| touch(tx, keys, now))
     }
 
     /// The records of one step, latest used first, at most `limit`. Their results may be gone.
@@ -141,6 +196,15 @@ impl Store {
 /// All records, latest used first.
 pub(crate) fn all_records(connection: &Connection) -> Sql<Vec<CacheRecord>> {
     collect(connection, &format!("SELECT {COLUMNS} FROM cache ORDER BY last_used DESC, key"), [])
+}
+
+fn touch(connection: &Connection, keys: &[Digest], now: i64) -> Sql<()> {
+    let mut statement =
+        connection.prepare_cached("UPDATE cache SET last_used = ?1, uses = uses + 1 WHERE key = ?2")?;
+    for key in keys {
+        statement.execute(params![now, key.as_str()])?;
+    }
+    crate::step::seen(connection, keys, now)
 }
 
 pub(crate) fn delete_record(connection: &Connection, key: &Digest) -> Sql<bool> {

@@ -63,6 +63,7 @@ mod resolve;
 mod schema;
 mod setting;
 mod snapshot;
+mod step;
 mod sweep;
 mod sync;
 mod usage;
@@ -73,7 +74,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use blob::BlobWriter;
-pub use cache::{CacheKind, CacheRecord};
+pub use cache::{CacheKind, CacheRecord, CacheResult};
 pub use cache_mount::{CacheMount, CacheMountLock, NewCacheMount, PendingCacheMount, Taken};
 pub use check::{CheckReport, Hooks, Problem, VerifyFn};
 pub use container::{ContainerError, ContainerLock, ContainerRecord};
@@ -81,7 +82,7 @@ pub use error::{Error, HookError, Result};
 pub use image::{Base, Image, ImageMeta, RemovedImage};
 pub use layer::{Compressed, LayerBlob};
 pub use lease::Lease;
-pub use partial::{PartialBlob, SnapshotClaim};
+pub use partial::{PartialBlob, SnapshotClaim, StepClaim};
 pub use prune::{
     CacheItem, CacheSpace, PruneCache, PruneImages, PruneOptions, PruneReport, Pruned, PrunedItem,
 };
@@ -89,6 +90,7 @@ pub use reference::RepoDigest;
 pub use registry::{HostedBlob, HostedManifest, NewManifest, PutManifest, Upload};
 pub use resolve::ResolveError;
 pub use snapshot::{PendingSnapshot, Snapshot, SnapshotStat};
+pub use step::StepRecord;
 pub use sweep::SweepReport;
 pub use usage::{CacheMountUsage, CacheUsage, ContainerUsage, ImageUsage, Usage};
 

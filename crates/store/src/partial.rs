@@ -25,6 +25,7 @@ use crate::{Error, Result, Store};
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What the name of a claim ends with.
 const CLAIM: &str = ".unpack";
+const STEP_CLAIM: &str = ".step";
 
 /// The part of a blob that has come so far, ours alone to add to. Dropped without a commit, it stays for the next one,
 /// unless it is empty.
@@ -47,6 +48,21 @@ pub struct SnapshotClaim {
     path: PathBuf,
     /// Its lock is the claim.
     _file: File,
+}
+
+/// While it lives, nobody else that asks runs the same step.
+#[derive(Debug)]
+pub struct StepClaim {
+    path: PathBuf,
+    /// Its lock is the claim.
+    _file: File,
+}
+
+impl StepClaim {
+    /// The file that the claim leaves.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Store {
@@ -106,6 +122,16 @@ impl Store {
         Ok(take(&path)?.map(|file| SnapshotClaim { path, _file: file }))
     }
 
+    /// Claims the run of the build step of this cache key, so that equal steps of builds that run side by side are done
+    /// once; `None` while another has that claim. As [`Store::claim_snapshot`], it keeps nobody from anything.
+    ///
+    /// Its file stays when it is dropped: whoever runs many steps removes the files of all of them in the end, for on
+    /// ext4 new files are made slowly while there are inodes deleted just before. One that is left over is swept.
+    pub fn claim_step(&self, key: &Digest) -> Result<Option<StepClaim>> {
+        let path = self.root().join(PARTIAL).join(format!("{}{STEP_CLAIM}", key.hex()));
+        Ok(take(&path)?.map(|file| StepClaim { path, _file: file }))
+    }
+
     /// Removes parts that nobody writes: those `KEPT` long and left-over claims, or `all`. Returns the bytes freed.
     pub(crate) fn sweep_partial(&self, all: bool) -> Result<u64> {
         let dir = self.root().join(PARTIAL);
@@ -115,7 +141,7 @@ impl Store {
             let Ok(meta) = fs::metadata(&path) else { continue };
             let age = meta.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
             let old = age.is_some_and(|age| age > KEPT);
-            if !(all || old || name.ends_with(CLAIM)) {
+            if !(all || old || name.ends_with(CLAIM) || name.ends_with(STEP_CLAIM)) {
                 continue;
             }
             let Ok(file) = File::open(&path) else { continue };

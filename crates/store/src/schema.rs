@@ -130,6 +130,15 @@ CREATE TABLE IF NOT EXISTS cache_mounts (
 CREATE INDEX IF NOT EXISTS cache_mounts_key ON cache_mounts (key, created);
 
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- what steps of past builds depended on, for explaining; room: bytes of files
+CREATE TABLE IF NOT EXISTS cache_steps (
+    key TEXT PRIMARY KEY, place TEXT NOT NULL, shape TEXT NOT NULL, facts TEXT NOT NULL, seen INTEGER NOT NULL,
+    room INTEGER NOT NULL, files BLOB
+) STRICT;
+CREATE INDEX IF NOT EXISTS cache_steps_place ON cache_steps (place, seen);
+CREATE INDEX IF NOT EXISTS cache_steps_shape ON cache_steps (shape, seen);
+CREATE INDEX IF NOT EXISTS cache_steps_seen ON cache_steps (seen);
+CREATE INDEX IF NOT EXISTS cache_steps_room ON cache_steps (seen) WHERE room > 0;
 
 CREATE TABLE IF NOT EXISTS containers (
     id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, chain_id TEXT, created INTEGER NOT NULL,

@@ -104,8 +104,14 @@ impl Lowering<'_> {
                 let inputs = vec![self.scratch(), context];
                 let name = format!("[context {name}] load from client");
                 let location = self.location(span);
-                let vertex =
-                    self.graph.add(graph::Vertex { op, inputs, name, location, ignore_cache: false });
+                let vertex = self.graph.add(graph::Vertex {
+                    op,
+                    inputs,
+                    name,
+                    location,
+                    ignore_cache: false,
+                    place: None,
+                });
                 self.settled.insert(context, vertex);
                 vertex
             }

@@ -281,7 +281,7 @@ fn open_image(asked: &Reference, image: ResolvedImage) -> Opened {
         // A digest beside a tag has its own annotation.
         name.digest = None;
     }
-    let base = BaseImage { name: name.to_string(), digest, image_id: image_id.clone() };
+    let base = BaseImage { name: name.to_string(), digest: digest.clone(), image_id: image_id.clone() };
     account_for_layers(&mut config, diff_ids.len(), &title);
     config.created = None;
     // These tell of the base image's own making (`container_config`, `docker_version`, …).
@@ -289,9 +289,12 @@ fn open_image(asked: &Reference, image: ResolvedImage) -> Opened {
     config.config.extra.clear();
     let found = match diff_ids.is_empty() {
         true => Found::Scratch,
-        false => {
-            Found::Image(ImageSource { reference: Some(asked.clone()), image_id: Some(image_id), diff_ids })
-        }
+        false => Found::Image(ImageSource {
+            reference: Some(asked.clone()),
+            image_id: Some(image_id),
+            digest,
+            diff_ids,
+        }),
     };
     Opened { found, config, base: Some(base), title: title.to_string() }
 }

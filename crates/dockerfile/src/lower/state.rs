@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use graph::{Graph, Location, Op, Source, Vertex, VertexId};
+use graph::{Graph, Location, Op, Place, Source, Vertex, VertexId};
 use oci::{History, ImageConfig, Platform};
 
 use crate::ast::{Dockerfile, Kind};
@@ -314,7 +314,12 @@ impl<'a> Lowering<'a> {
     ) -> Result<VertexId, Diagnostic> {
         self.budget.spend(name.len(), span)?;
         let location = self.location(it.span(span));
-        Ok(self.graph.add(Vertex { op, inputs, name, location, ignore_cache: it.no_cache }))
+        let place = Place {
+            stage: it.name.to_lowercase(),
+            step: u32::try_from(it.progress.named).unwrap_or(u32::MAX),
+        };
+        let place = Some(place);
+        Ok(self.graph.add(Vertex { op, inputs, name, location, ignore_cache: it.no_cache, place }))
     }
 
     /// The empty tree.
@@ -365,7 +370,7 @@ impl Building {
 
 /// A vertex of a tree from outside.
 pub(crate) fn source(source: Source, name: String, location: Option<Location>) -> Vertex {
-    Vertex { op: Op::Source(source), inputs: Vec::new(), name, location, ignore_cache: false }
+    Vertex { op: Op::Source(source), inputs: Vec::new(), name, location, ignore_cache: false, place: None }
 }
 
 /// The number of `vertex` among the inputs of a step, added where it is not there yet.

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use dockerfile::ignore::Patterns;
 use dockerfile::render;
 use graph::{HttpSource, Source};
-use oci::ChainId;
+use oci::{ChainId, Digest};
 use runtime::beneath;
 use rustix::fs::{Mode, OFlags};
 use snapshot::{Limits, Mtime, Owner, UnpackOptions};
@@ -117,6 +117,14 @@ impl Inputs {
             all.insert(name.clone(), context);
         }
         Ok(all)
+    }
+
+    /// What tells builds of this text from others: the context's directory and the Dockerfile's name. One from a
+    /// stream has no place of its own.
+    pub fn origin(&self) -> String {
+        let root = if self.unpacked.is_some() { Path::new("-") } else { self.root.as_path() };
+        let text = format!("{}\0{}", root.display(), self.name);
+        Digest::sha256(text.as_bytes()).short().to_owned()
     }
 }
 

@@ -7,6 +7,7 @@ mod arguments;
 mod context;
 mod emulation;
 mod entitlement;
+pub mod explain;
 mod export;
 pub mod failed;
 mod ignore;
@@ -17,6 +18,7 @@ mod request;
 mod resolve;
 mod run_options;
 mod shell;
+mod solve;
 mod sources;
 
 use std::sync::atomic::AtomicBool;
@@ -26,7 +28,6 @@ use dockerfile::ast::Dockerfile;
 use dockerfile::lower::{LowerOptions, Lowered, lower};
 use dockerfile::{Diagnostic, render};
 use oci::{ImageId, Platform};
-use solver::{Lazy, Session};
 
 pub(crate) use export::timestamp;
 pub use graph::Network;
@@ -43,7 +44,7 @@ pub use sources::{
 use crate::build::context::{Inputs, Loading};
 use crate::build::observe::{Steps, internal};
 use crate::build::resolve::Bases;
-use crate::build::shell::Stopped;
+use crate::build::solve::excerpt;
 use crate::{Engine, Error, Event, Events, Kind, Result};
 
 /// Builds an image.
@@ -83,10 +84,8 @@ pub fn build(
         .iter()
         .map(|platform| plan(&parsed.dockerfile, request, &inputs, platform, &mut bases, events))
         .collect::<Result<Vec<_>>>()?;
-    let mut solved = Vec::with_capacity(plans.len());
-    for lowered in &plans {
-        solved.push(solve(engine, request, &inputs, lowered, &steps, interrupted, events)?.layers);
-    }
+    let arguments = explain::arguments(&parsed.dockerfile);
+    let solved = solve::solve(engine, request, &inputs, &plans, &arguments, &steps, interrupted, events)?;
     let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
     let (image, base) = internal(&steps, "exporting to image", |say| {
         let mut made = Vec::with_capacity(plans.len());
@@ -152,6 +151,7 @@ fn options(
         labels: request.labels.clone(),
         source_date_epoch: request.epoch,
         no_cache: request.no_cache,
+        no_cache_filter: request.no_cache_filter.clone(),
         add_hosts: request.add_hosts.clone(),
         created: export::UNDATED.to_owned(),
         proxies: request.proxies.clone(),
@@ -177,105 +177,8 @@ fn refuse(lowered: &Lowered) -> Result<()> {
     Ok(())
 }
 
-fn solve(
-    engine: &Engine,
-    request: &BuildRequest,
-    inputs: &Inputs,
-    lowered: &Lowered,
-    steps: &Steps<'_>,
-    interrupted: &AtomicBool,
-    events: &dyn Events,
-) -> Result<solver::Solved> {
-    let observer = steps.observe(&lowered.graph);
-    let (search, short) = match request.run.allows(Entitlement::SecretInLayer) {
-        true => (None, Vec::new()),
-        false => leak::search(&request.secrets),
-    };
-    for id in short {
-        events.event(Event::Warning(format!(
-            "secret {id:?} is shorter than {} bytes: layers are not searched for it",
-            leak::SHORTEST
-        )));
-    }
-    let secrets = context::GivenSecrets { given: &request.secrets };
-    let session = Session {
-        store: &engine.store,
-        mode: runtime::mode().unwrap_or(runtime::Mode::Root),
-        runtime: request.runtime.clone(),
-        contexts: inputs.contexts(&engine.store)?,
-        jobs: request.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        epoch: lowered.source_date_epoch,
-        network: request.network,
-        secrets: &secrets,
-        search: search.as_ref(),
-        limits: request.run.limits.clone(),
-        downloads: &inputs.downloads,
-        resolv_conf: engine.resolv_conf(),
-        observer: &observer,
-        interrupted,
-        lazy: Lazy::default(),
-    };
-    let solved = shell::after_step(request, inputs, lowered, &session, steps)
-        .and_then(|()| solver::solve(&lowered.graph, lowered.target, &session).map_err(Stopped::Failed));
-    for context in session.contexts.values() {
-        context.save();
-    }
-    solved.map_err(|stopped| match stopped {
-        Stopped::Failed(error) => {
-            let told = failed(inputs, lowered, error);
-            match session.take_failed() {
-                Some(kept) => failed::after(engine, request, lowered, kept, told, steps, search.as_ref()),
-                None => told,
-            }
-        }
-        Stopped::Refused(error) => error,
-    })
-}
-
 /// Errors of the Dockerfile, each with its line shown.
 fn syntax(inputs: &Inputs, what: &str, all: &[Diagnostic]) -> Error {
     let texts: Vec<String> = all.iter().map(|d| render(d, &inputs.name, &inputs.dockerfile)).collect();
     Error::new(Kind::Invalid, format!("{what}\n{}", texts.join("\n")))
-}
-
-/// A failed step in BuildKit's layout: the end of its output, its Dockerfile lines, the reason last.
-fn failed(inputs: &Inputs, lowered: &Lowered, error: solver::Error) -> Error {
-    let Some(vertex) = error.vertex.map(|id| lowered.graph.vertex(id)) else {
-        let cause = Error::from(error.failure);
-        return cause.context("failed to solve");
-    };
-    let mut detail = String::new();
-    if let solver::Failure::Exit { tail, .. } = &error.failure {
-        let tail = String::from_utf8_lossy(tail);
-        detail.push_str(&format!("------\n > {}:\n{}\n------\n", vertex.name, last_lines(&tail, 20)));
-    }
-    if let Some(location) = vertex.location {
-        detail.push_str(&excerpt(inputs, location));
-        detail.push('\n');
-    }
-    let cause = Error::from(error.failure);
-    Error { message: format!("failed to solve: {}", cause.message), detail, ..cause }
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-/// The lines of the Dockerfile around `location`, in BuildKit's layout: `>>>` marks the step.
-fn excerpt(inputs: &Inputs, location: graph::Location) -> String {
-    const AROUND: u32 = 2;
-    const MOST: u32 = 12;
-    let text = String::from_utf8_lossy(&inputs.dockerfile);
-    let end = location.end_line.min(location.line + MOST);
-    let first = location.line.saturating_sub(AROUND).max(1);
-    let mut out = format!("{}:{}\n--------------------\n", inputs.name, location.line);
-    for (number, line) in (1u32..).zip(text.lines()) {
-        if number >= first && number <= end + AROUND {
-            let mark = if number >= location.line && number <= end { ">>>" } else { "   " };
-            out.push_str(&format!("{number:4} | {mark} {line}\n"));
-        }
-    }
-    out.push_str("--------------------");
-    out
 }

@@ -114,6 +114,7 @@ impl Observer for Watched<'_> {
                 self.steps.lock().cached += 1;
                 (self.steps.number(), Step::Cached(name()))
             }
+            StepEvent::Missed(_) => return,
             StepEvent::Started => (self.begin(vertex), Step::Started(name())),
             StepEvent::Output(stream, bytes) => {
                 let Some((step, began)) = self.running(vertex) else { return };

@@ -26,6 +26,10 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Run every step, whatever is cached.
     pub no_cache: bool,
+    /// Stages whose steps are run, whatever is cached.
+    pub no_cache_filter: Vec<String>,
+    /// Fail where a step of these stages would have to run, and of what only they need; none for every stage.
+    pub require_cached: Option<Vec<String>>,
     /// Look base images up at their registry even where they are in the store.
     pub pull: bool,
     /// What the image is to run on: none for this machine; with several, an image for each, under an index.

@@ -8,17 +8,18 @@ use std::sync::PoisonError;
 use rustix::fs::{AtFlags, OFlags};
 
 use super::attributes::Xattrs;
+use super::digests;
 use super::finish;
 use super::flat::What;
 use super::plan::LeafKind;
 use super::walk::open_dir;
-use super::write::{Halt, Read, Worker, Writer, Written, replacing};
+use super::write::{Halt, Worker, Writer, Written, replacing};
 use super::{Error, path};
 use crate::Kind;
 use crate::owners::{Owners, Record};
 
 impl Writer<'_> {
-    pub fn finish(self, read: Vec<Read>) -> Result<Written, Error> {
+    pub fn finish(self, done: Worker) -> Result<Written, Error> {
         if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
         }
@@ -29,6 +30,12 @@ impl Writer<'_> {
         self.links().map_err(halted)?;
         self.dirs().map_err(halted)?;
         self.sidecar()?;
+        let Worker { read, digests: known, .. } = done;
+        if self.how.keep_digests {
+            let files = known.iter().map(|(at, digest)| (self.flat.items[*at].path.as_slice(), digest));
+            // Without them the next copy compares.
+            let _ = digests::write(self.how.out, files);
+        }
         let stat = match self.tar {
             Some(tar) => Some(tar.finish().map_err(|e| crate::Error::io("hashing the layer", e))?),
             None => None,

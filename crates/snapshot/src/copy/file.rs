@@ -47,11 +47,49 @@ impl Writer<'_> {
         leaf: &Leaf,
         from: &From,
     ) -> Result<(), Halt> {
+        if self.link_known(worker, at, item, leaf, from)? {
+            return Ok(());
+        }
         let open = self.open(worker, leaf, from)?;
         match open.stat.size {
             ..=WHOLE => self.copy_whole(worker, at, item, open),
             _ => self.copy_chunks(worker, at, item, open),
         }
+    }
+
+    /// Links a file from the earlier layer whose digest is known there and here, without looking at the source again;
+    /// `false` where it has to be copied.
+    fn link_known(
+        &self,
+        worker: &mut Worker,
+        at: usize,
+        item: &Item<'_>,
+        leaf: &Leaf,
+        from: &From,
+    ) -> Result<bool, Halt> {
+        let Some((digest, false)) = from.known else { return Ok(false) };
+        let size = from.stat.size;
+        if size > WHOLE || leaf.group.is_some() {
+            return Ok(false);
+        }
+        let meta = Meta { mtime: self.held(self.clamp(from.stat.mtime)), ..leaf.meta.clone() };
+        let Some((previous, dir)) = self.previous_dir(worker, item.parent) else { return Ok(false) };
+        if !previous.is_known(&item.path, &digest) {
+            return Ok(false);
+        }
+        let name = path::base(&item.path);
+        let Some(candidate) = previous.candidate(dir, name, &item.path, size, &meta, &Xattrs::new()) else {
+            return Ok(false);
+        };
+        // The tar is of what is in the layer.
+        let mut content = self.buffer();
+        let read = read_at(candidate.file.as_fd(), &mut content, 0, size as usize);
+        if read.is_err() || content.len() as u64 != size || !self.link(worker, item)? {
+            return Ok(false);
+        }
+        worker.digests.push((at, digest));
+        self.whole(at, item, &meta, Xattrs::new(), content)?;
+        Ok(true)
     }
 
     fn open<'f>(&self, worker: &mut Worker, leaf: &Leaf, from: &'f From) -> Result<Open<'f>, Halt> {
@@ -72,7 +110,7 @@ impl Writer<'_> {
         if !same && leaf.group.is_some() {
             return Err(self.changed(from));
         }
-        let known = from.digest.filter(|_| same);
+        let known = from.known.filter(|_| same).map(|(digest, _)| digest);
         let meta = Meta { mtime: self.held(self.clamp(stat.mtime)), ..leaf.meta.clone() };
         Ok(Open { from, file, stat, meta, xattrs, known })
     }
@@ -101,10 +139,10 @@ impl Writer<'_> {
             let (file, xattrs) = self.create(dir, item, &open.xattrs)?;
             self.fill(&file, item, &content)?;
             self.finish_file(&file, item, &open.meta, &xattrs)?;
-            self.record(worker, &open, digest);
+            self.record(worker, at, &open, digest);
             return self.whole(at, item, &open.meta, xattrs, content);
         }
-        self.record(worker, &open, digest);
+        self.record(worker, at, &open, digest);
         let Open { meta, xattrs, .. } = open;
         self.whole(at, item, &meta, xattrs, content)
     }
@@ -173,7 +211,7 @@ impl Writer<'_> {
             Some(hasher) => hasher.finish_bytes(),
             None => open.known.expect("because without a digest there is a hasher"),
         };
-        self.record(worker, &open, digest);
+        self.record(worker, at, &open, digest);
         Ok(())
     }
 
@@ -267,7 +305,7 @@ impl Writer<'_> {
     }
 
     /// Notes what was read, if it is certain.
-    fn record(&self, worker: &mut Worker, open: &Open<'_>, digest: [u8; 32]) {
+    fn record(&self, worker: &mut Worker, at: usize, open: &Open<'_>, digest: [u8; 32]) {
         let after = rustix::fs::fstat(&open.file).ok().map(|stat| FileStat::from(&stat));
         let source = &self.plan.sources[usize::from(open.from.source)];
         let after =
@@ -276,6 +314,7 @@ impl Writer<'_> {
             self.uncertain.store(true, Ordering::Relaxed);
             return;
         }
+        worker.digests.push((at, digest));
         worker.read.push(Read {
             source: open.from.source,
             path: open.from.path.clone(),

@@ -10,6 +10,7 @@
 pub mod path;
 
 mod attributes;
+mod digests;
 mod ending;
 mod error;
 mod file;

@@ -17,8 +17,8 @@ use crate::{Mtime, Owner};
 /// Names of the tree underneath are read at once where more than so many are asked for.
 const FEW: usize = 8;
 
-/// Answers with the SHA-256 of a file's content, where it is known for this path and status.
-pub type Known<'k> = dyn Fn(&[u8], &FileStat) -> Option<[u8; 32]> + 'k;
+/// Answers with the SHA-256 of a file's content and whether it has xattrs, where they are known for this path and status.
+pub type Known<'k> = dyn Fn(&[u8], &FileStat) -> Option<([u8; 32], bool)> + 'k;
 
 /// How files are placed.
 #[derive(Clone, Copy)]
@@ -85,7 +85,7 @@ impl Plan<'_> {
                 source: how.source,
                 path: from.into(),
                 stat: *stat,
-                digest: (how.digest)(from, stat),
+                known: (how.digest)(from, stat),
             })),
             FileType::Symlink => LeafKind::Symlink(source.read_link(from)?),
             FileType::Fifo => LeafKind::Fifo,

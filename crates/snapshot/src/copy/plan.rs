@@ -99,8 +99,8 @@ pub struct From {
     pub path: Box<[u8]>,
     /// What it was when it was listed.
     pub stat: FileStat,
-    /// SHA-256 of its content, where it is known for this very status.
-    pub digest: Option<[u8; 32]>,
+    /// SHA-256 of its content and whether it has xattrs, where they are known for this very status.
+    pub known: Option<([u8; 32], bool)>,
 }
 
 /// What is at a path, planned or underneath.

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::attributes::Xattrs;
+use super::digests::Digests;
 use super::plan::Meta;
 use super::walk::{FileStat, open_dir};
 use crate::Owner;
@@ -21,6 +22,7 @@ use crate::xattrs as layer_xattrs;
 pub(super) struct Previous {
     root: OwnedFd,
     owners: Owners,
+    digests: Digests,
     /// Inodes that were taken.
     taken: Mutex<HashSet<u64>>,
 }
@@ -35,7 +37,13 @@ impl Previous {
     pub fn open(path: &Path) -> Option<Previous> {
         let root = runtime::beneath::open_root(path).ok()?;
         let owners = Owners::of_layer(path).ok()?;
-        Some(Previous { root, owners, taken: Mutex::new(HashSet::new()) })
+        let digests = Digests::of_layer(path);
+        Some(Previous { root, owners, digests, taken: Mutex::new(HashSet::new()) })
+    }
+
+    /// Whether its file `path` is known to have this content.
+    pub fn is_known(&self, path: &[u8], digest: &[u8; 32]) -> bool {
+        self.digests.has(path, digest)
     }
 
     /// The directory `path` of it.

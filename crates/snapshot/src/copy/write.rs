@@ -34,10 +34,12 @@ pub struct Writing<'a> {
     pub mode: runtime::Mode,
     /// The layer directory that the same step made before. Files that are the same are linked from there.
     pub previous: Option<&'a Path>,
-    /// Set from outside to give up.
-    pub stop: &'a AtomicBool,
     /// What is looked for in what is written.
     pub search: Option<&'a Search>,
+    /// Whether the files' digests are left beside the layer directory, for the time when this is `previous`.
+    pub keep_digests: bool,
+    /// Any of them is set from outside to give up.
+    pub stop: &'a [&'a AtomicBool],
 }
 
 /// What writing a plan gave.
@@ -91,18 +93,21 @@ impl Plan<'_> {
             failed: Mutex::default(),
         };
         let work = || writer.work();
-        let read = std::thread::scope(|scope| {
+        let done = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads()).map(|_| scope.spawn(work)).collect();
-            let mut read = work();
+            let mut done = work();
             for other in others {
                 match other.join() {
-                    Ok(more) => read.extend(more),
+                    Ok(more) => {
+                        done.read.extend(more.read);
+                        done.digests.extend(more.digests);
+                    }
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            read
+            done
         });
-        writer.finish(read)
+        writer.finish(done)
     }
 }
 
@@ -143,10 +148,12 @@ pub(super) struct Worker {
     /// For comparing.
     pub other: Vec<u8>,
     pub read: Vec<Read>,
+    /// Digests of what was written or linked, by number of the item.
+    pub digests: Vec<(usize, [u8; 32])>,
 }
 
 impl Writer<'_> {
-    fn work(&self) -> Vec<Read> {
+    fn work(&self) -> Worker {
         let _watch = StopOnPanic(self.tar.as_ref());
         let mut worker = Worker::default();
         while let Some(portion) = self.flat.portions.get(self.next.fetch_add(1, Ordering::Relaxed)) {
@@ -162,18 +169,18 @@ impl Writer<'_> {
                         }
                     }
                 }
-                return worker.read;
+                return worker;
             }
         }
         if let Some(tar) = &self.tar {
             tar.help();
         }
-        worker.read
+        worker
     }
 
     /// Fails where somebody asked to give up.
     pub fn go_on(&self) -> Result<(), Halt> {
-        match self.how.stop.load(Ordering::Relaxed) {
+        match self.how.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
             true => Err(Halt::Failed(Error::Interrupted)),
             false => Ok(()),
         }

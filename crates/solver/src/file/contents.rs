@@ -1,7 +1,7 @@
 //! What is in the files that a step takes: digests that are known, and the digest of it all.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use oci::Hasher;
 use rustix::fs::FileType;
 use snapshot::Owner;
 use snapshot::content::{ContentHasher, Described, File};
-use snapshot::copy::{FileStat, Listings, Read, Source, Xattrs, path};
+use snapshot::copy::{self, FileStat, Listings, Read, Source, Xattrs, path};
 
 use super::Error;
 use super::select::{Selected, Tree};
@@ -51,11 +51,11 @@ impl Contents {
         }
     }
 
-    /// The digest of a file, where it is known for this status.
-    pub fn digest(&self, tree: &Tree<'_>, path: &[u8], stat: &FileStat) -> Option<[u8; 32]> {
+    /// The digest of a file and whether it has xattrs, where they are known for this status.
+    pub fn digest(&self, tree: &Tree<'_>, path: &[u8], stat: &FileStat) -> Option<([u8; 32], bool)> {
         match (self.get(path, stat), tree) {
-            (Some(known), _) => known.stat.is_same(stat).then_some(known.digest),
-            (None, Tree::Context(context)) => context.known(path, stat).map(|(digest, _)| digest),
+            (Some(known), _) => known.stat.is_same(stat).then_some((known.digest, !known.xattrs.is_empty())),
+            (None, Tree::Context(context)) => context.known(path, stat),
             (None, Tree::Image { .. }) => None,
         }
     }
@@ -76,6 +76,7 @@ impl Contents {
         tree: &Tree<'_>,
         selected: &[&Selected],
         started: SystemTime,
+        stop: &[&AtomicBool],
     ) -> Result<bool, Error> {
         let mut unknown = Vec::new();
         for one in selected {
@@ -90,7 +91,7 @@ impl Contents {
         if unknown.is_empty() {
             return Ok(true);
         }
-        let (read, certain) = read_all(&tree.source(), &unknown)?;
+        let (read, certain) = read_all(&tree.source(), &unknown, stop)?;
         if let Tree::Context(context) = tree {
             context.learn(read.iter(), started);
             context.save();
@@ -212,16 +213,20 @@ impl Adding<'_> {
 }
 
 /// The digests of files, read by as many threads as there are cores.
-fn read_all(source: &Source<'_>, files: &[Unknown<'_>]) -> Result<(Vec<Read>, bool), Error> {
+fn read_all(
+    source: &Source<'_>,
+    files: &[Unknown<'_>],
+    stop: &[&AtomicBool],
+) -> Result<(Vec<Read>, bool), Error> {
     let next = AtomicUsize::new(0);
-    let failed: Mutex<Option<snapshot::Error>> = Mutex::default();
+    let failed: Mutex<Option<copy::Error>> = Mutex::default();
     let work = || {
         let mut buffer = vec![0; CHUNK];
         let mut read = Vec::new();
         let mut certain = true;
         loop {
             let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) else { return (read, certain) };
-            match read_one(source, file, &mut buffer) {
+            match read_one(source, file, &mut buffer, stop) {
                 Ok(Some(one)) => read.push(one),
                 Ok(None) => certain = false,
                 Err(error) => {
@@ -257,15 +262,19 @@ fn read_one(
     source: &Source<'_>,
     file: &Unknown<'_>,
     buffer: &mut [u8],
-) -> Result<Option<Read>, snapshot::Error> {
+    stop: &[&AtomicBool],
+) -> Result<Option<Read>, copy::Error> {
     let open = source.open_file(&file.path)?;
     let mut hasher = Hasher::new();
     loop {
+        if stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(copy::Error::Interrupted);
+        }
         match rustix::io::read(&open, &mut *buffer) {
             Ok(0) => break,
             Ok(n) => hasher.update(&buffer[..n]),
             Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(source.failed("reading", &file.path, errno)),
+            Err(errno) => return Err(source.failed("reading", &file.path, errno).into()),
         }
     }
     let xattrs = source.file_xattrs(&file.path)?;

@@ -21,7 +21,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use graph::{FileAction, FileOp};
+use oci::{Digest, Hasher};
 use snapshot::content::{Content, ContentHasher};
+use snapshot::copy::FileStat;
 use snapshot::{LayerStat, View};
 
 use crate::context::Context;
@@ -58,10 +60,12 @@ pub struct Options<'a> {
     pub epoch: Option<i64>,
     /// The layer directory that the same step made the last time.
     pub previous: Option<&'a std::path::Path>,
-    /// Set from outside to give up.
-    pub stop: &'a AtomicBool,
     /// What is looked for in what is written.
     pub search: Option<&'a snapshot::Search>,
+    /// Whether digests of what was copied are left beside the layer, for the time when it is `previous`.
+    pub keep_digests: bool,
+    /// Any of them is set from outside to give up.
+    pub stop: &'a [&'a AtomicBool],
 }
 
 /// A layer that was made.
@@ -89,6 +93,8 @@ pub struct Prepared<'a> {
     contents: Vec<Contents>,
     /// When it began: what changed only just before is not remembered.
     started: SystemTime,
+    /// Any of them is set from outside to give up.
+    stop: Vec<&'a AtomicBool>,
 }
 
 impl<'a> Prepared<'a> {
@@ -107,7 +113,7 @@ impl<'a> Prepared<'a> {
             });
         }
         let contents = trees.iter().map(|_| Contents::default()).collect();
-        let mut prepared = Prepared { op, trees, selected: Vec::new(), contents, started };
+        let mut prepared = Prepared { op, trees, selected: Vec::new(), contents, started, stop: Vec::new() };
         for action in &op.actions {
             let mut selected = Vec::new();
             if let FileAction::Copy(copy) = action {
@@ -126,6 +132,12 @@ impl<'a> Prepared<'a> {
         Ok(prepared)
     }
 
+    /// Lets any of these, set from outside, end the reading of files for [`Prepared::content`].
+    pub fn stopped_by(mut self, stop: &[&'a AtomicBool]) -> Prepared<'a> {
+        self.stop = stop.to_vec();
+        self
+    }
+
     /// What the actions take. Files whose digest is not known are read for it; the copy then does not hash them again.
     /// `None` where one changed while it was read.
     ///
@@ -139,7 +151,7 @@ impl<'a> Prepared<'a> {
                 .filter(|(action, _)| of_tree(action))
                 .flat_map(|(_, selected)| selected)
                 .collect();
-            if !self.contents[number].complete(tree, &selected, self.started)? {
+            if !self.contents[number].complete(tree, &selected, self.started, &self.stop)? {
                 return Ok(None);
             }
         }
@@ -152,6 +164,30 @@ impl<'a> Prepared<'a> {
             }
         }
         Ok(Some(hasher.finish()))
+    }
+
+    /// What can be told of what the actions take without reading a file: names, kinds, permissions, owners, sizes. Where
+    /// it differs, so does the content.
+    pub fn outline(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut add = |path: &[u8], stat: &FileStat| {
+            // A directory's own size is no part of its content.
+            let size = if stat.is_dir() { 0 } else { stat.size };
+            hasher.update(&(path.len() as u64).to_le_bytes());
+            hasher.update(path);
+            for number in [u64::from(stat.mode), u64::from(stat.uid), u64::from(stat.gid), size] {
+                hasher.update(&number.to_le_bytes());
+            }
+        };
+        for one in self.selected.iter().flatten() {
+            match &one.listings {
+                None => add(&one.path, &one.stat),
+                Some(listings) => listings.0.iter().for_each(|listing| {
+                    listing.entries.iter().for_each(|found| add(&listing.path_of(&found.name), &found.stat));
+                }),
+            }
+        }
+        hasher.finish()
     }
 
     /// How many files are taken, directories and links included.

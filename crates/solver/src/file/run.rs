@@ -219,8 +219,8 @@ impl Layer<'_, '_> {
 
     /// Writes what is planned so far.
     fn write(&mut self) -> Result<(), Error> {
-        let Options { out, mode, previous, stop, search, .. } = *self.options;
-        let mut written = self.plan.write(&Writing { out, mode, previous, stop, search })?;
+        let Options { out, mode, previous, search, keep_digests, stop, .. } = *self.options;
+        let mut written = self.plan.write(&Writing { out, mode, previous, search, keep_digests, stop })?;
         if let Some(before) = self.written.take() {
             written.read.extend(before.read);
             written.linked += before.linked;

@@ -74,7 +74,7 @@ fn key(step: &Step<'_>, cache: &CacheMount) -> Result<String, Failure> {
     if let Some((input, source)) = &cache.from {
         let from = match &step.inputs[*input as usize] {
             Tree::Stack(stack) => stack.chain.as_ref().map_or_else(String::new, ToString::to_string),
-            Tree::Context(_) => copy::mount_digest(step, *input, source)?.to_string(),
+            Tree::Context(_) => copy::mount_content(step, *input, source)?.digest.to_string(),
         };
         key.push_str(&format!(":{from}:{source}"));
     }
@@ -99,7 +99,7 @@ fn take(step: &Step<'_>, cache: &CacheMount, new: &NewCacheMount) -> Result<Cach
     let alone = cache.sharing != Sharing::Shared;
     let mut told = false;
     loop {
-        if session.is_interrupted() {
+        if session.is_stopped() {
             return Err(Failure::Interrupted);
         }
         let known = match session.store.take_cache_mount(&new.key, alone)? {

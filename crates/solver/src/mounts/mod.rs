@@ -17,6 +17,7 @@ use runtime::spec::{self, Spec};
 
 use crate::copy;
 use crate::error::Failure;
+use crate::explain::Contents;
 use crate::key::Key;
 use crate::step::{Step, Tree};
 
@@ -48,21 +49,22 @@ impl Held {
     }
 }
 
-/// Adds what the step's mounts read to its key: bound trees by ChainID, bound contexts by content.
-pub(crate) fn add_inputs(step: &Step<'_>, exec: &Exec, key: &mut Key) -> Result<(), Failure> {
+/// Adds what the step's mounts read to its key: bound trees by ChainID, bound contexts by content. Gives those
+/// contents, by target.
+pub(crate) fn add_inputs(step: &Step<'_>, exec: &Exec, key: &mut Key) -> Result<Contents, Failure> {
+    let mut contents = Contents::new();
     for mount in &exec.mounts {
         let MountKind::Bind { input, source, .. } = &mount.kind else { continue };
         match &step.inputs[*input as usize] {
             Tree::Stack(stack) => key.tree(*input as usize, stack.chain.as_ref()),
             Tree::Context(_) => {
-                key.part(
-                    &format!("mount {}", mount.target),
-                    copy::mount_digest(step, *input, source)?.to_string(),
-                );
+                let content = copy::mount_content(step, *input, source)?;
+                key.part(&format!("mount {}", mount.target), content.digest.to_string());
+                contents.push((mount.target.clone(), content));
             }
         }
     }
-    Ok(())
+    Ok(contents)
 }
 
 /// Adds the step's mounts to its container. `files` is a directory on the host for this step.

@@ -164,7 +164,16 @@ pub fn everything(root: &Path) -> Context {
 /// Runs an operation; what it made, checked to be what it says.
 pub fn run(op: &FileOp, base: &[PathBuf], input: Input<'_>, out: &Path) -> Result<Done, Error> {
     let stop = AtomicBool::new(false);
-    let options = Options { base, out, mode: mode(), epoch: None, previous: None, stop: &stop, search: None };
+    let options = Options {
+        base,
+        out,
+        mode: mode(),
+        epoch: None,
+        previous: None,
+        search: None,
+        keep_digests: false,
+        stop: &[&stop],
+    };
     let done = solver::file::run(op, vec![Input::Unused, input], &options)?;
     let stat = snapshot::diff(out, std::io::sink(), &DiffOptions::default()).unwrap();
     assert_eq!(done.stat, stat, "what is said of the layer is what it is");

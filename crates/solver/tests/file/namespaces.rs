@@ -70,8 +70,9 @@ fn layer(context: &Path) -> LayerStat {
         mode: mode(),
         epoch: Some(1),
         previous: None,
-        stop: &stop,
         search: None,
+        keep_digests: false,
+        stop: &[&stop],
     };
     solver::file::run(&op, vec![Input::Unused, Input::Context(&context)], &options).unwrap().stat
 }

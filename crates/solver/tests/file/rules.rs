@@ -289,8 +289,9 @@ fn times_are_of_no_consequence_under_an_epoch() {
             mode: mode(),
             epoch: Some(1_000_000),
             previous: None,
-            stop: &stop,
             search: None,
+            keep_digests: false,
+            stop: &[&stop],
         };
         let op = op([copy(&["/"], "/made/here"), copy(&["/a"], "/made/too/")]);
         let inputs = vec![Input::Unused, Input::Context(&context)];

@@ -1,5 +1,6 @@
 //! `build`: a Dockerfile becomes an image.
 
+mod explain;
 mod run_args;
 mod sources;
 
@@ -20,10 +21,11 @@ use crate::cli::transfer::Transfer;
 use crate::cli::{CliError, Global, Outcome, interrupt, output};
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     /// Directory, Git repository or URL of the build context; `-` reads a tar, or a Dockerfile alone, from standard input
-    #[arg(value_name = "PATH|URL|-")]
-    pub path: String,
+    #[arg(value_name = "PATH|URL|-", required = true)]
+    pub path: Option<String>,
     /// Name or URL of the Dockerfile (default: `PATH/Dockerfile`); `-` reads it from standard input
     #[arg(short, long)]
     pub file: Option<PathBuf>,
@@ -39,9 +41,8 @@ pub(crate) struct Args {
     /// Label of the image, `key=value`
     #[arg(long = "label", value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Do not use the build cache
-    #[arg(long)]
-    pub no_cache: bool,
+    #[command(flatten)]
+    pub cache: explain::CacheArgs,
     /// Always look for newer base images at their registries
     #[arg(long)]
     pub pull: bool,
@@ -61,7 +62,7 @@ pub(crate) struct Args {
     pub run: run_args::RunArgs,
     #[command(flatten)]
     pub sources: sources::SourceArgs,
-    /// Steps at work at once (default: the number of processors)
+    /// Steps at work at once (default: the number of processors, and more where steps wait)
     #[arg(long)]
     pub jobs: Option<usize>,
     /// OCI runtime for RUN instructions: `crun`, `runc` or a path (default: built in)
@@ -85,9 +86,22 @@ pub(crate) struct Args {
     /// Taken for Docker's sake: images are always loaded into the store
     #[arg(long, hide = true)]
     pub load: bool,
+    #[command(subcommand)]
+    pub after: Option<After>,
+}
+
+/// What is asked of a build that has ended. A context of such a name is `./explain`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum After {
+    /// Say why the steps of the last build ran, or that they were cached
+    Explain(explain::ExplainArgs),
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
+    match &args.after {
+        Some(After::Explain(explain)) => return explain::run(explain, global),
+        None => {}
+    }
     let request = request(&args, global)?;
     if args.push && request.tags.is_empty() {
         return Err(CliError::new("--push needs a name to push to: give one by --tag"));
@@ -97,7 +111,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let plain = Plain::default();
     let quiet = args.quiet || args.progress == "quiet";
     let events: &dyn Events = if quiet { &Silent } else { &plain };
-    let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, events)?;
+    let explained = explain::Explained::new(events);
+    let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, &explained);
+    if args.cache.explain {
+        explained.print();
+    }
+    let result = result?;
     if args.push {
         push(&engine, &request, quiet)?;
     }
@@ -124,7 +143,7 @@ fn push(engine: &Engine, request: &BuildRequest, quiet: bool) -> Result<(), CliE
 
 fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
     let build_args = build_args(&args.build_args);
-    let context = sources::context(&args.path, &build_args)?;
+    let context = sources::context(args.path.as_deref().unwrap_or_default(), &build_args)?;
     let dockerfile = sources::dockerfile(args.file.as_deref());
     if matches!((&context, &dockerfile), (ContextSource::Stream, DockerfileSource::Stream)) {
         return Err(CliError::new("invalid argument: can't use stdin for both build context and dockerfile"));
@@ -142,7 +161,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
         .collect::<Result<Vec<_>, _>>()?;
     let platforms =
         args.platform.iter().map(|text| text.trim().parse::<Platform>()).collect::<Result<Vec<_>, _>>();
-    Ok(BuildRequest {
+    let mut request = BuildRequest {
         context,
         dockerfile,
         target: args.target.clone(),
@@ -154,7 +173,9 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
             .map(|label| label.split_once('=').unwrap_or((label, "")))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
-        no_cache: args.no_cache,
+        no_cache: false,
+        no_cache_filter: Vec::new(),
+        require_cached: None,
         pull: args.pull,
         platforms: platforms.map_err(|e| CliError::new(e.to_string()))?,
         network: match args.network.as_str() {
@@ -174,7 +195,9 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
         registry: global.registry_client()?,
         sources: args.sources.sources()?,
         proxies: BTreeMap::new(),
-    })
+    };
+    explain::ask(&args.cache, &mut request)?;
+    Ok(request)
 }
 
 /// `NAME=value`; a name alone takes its value from the environment, and is nothing where that has none.

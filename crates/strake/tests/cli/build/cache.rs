@@ -91,6 +91,79 @@ fn comments_stage_names_and_case_do_not_count() {
     );
     let (ran, _) = steps(&project.built(&[]));
     assert_eq!(ran.len(), 0, "{ran:?}");
+    let text = "FROM busybox AS Build\nRUN echo 1 > /f\nFROM busybox\nCOPY --from=Build /f /f\nRUN cat /f\n";
+    project.write("Dockerfile", text);
+    project.built(&[]);
+    for other in [
+        text.replace("RUN", "run").replace("COPY", "Copy"),
+        text.replace("AS Build", "as build").replace("=Build", "=BUILD"),
+        text.replace("Build", "other").replace("RUN echo", "\n\n  # remark\nRUN \\\n# within\n  echo"),
+    ] {
+        project.write("Dockerfile", &other);
+        let (ran, _) = steps(&project.built(&[]));
+        assert_eq!(ran.len(), 0, "{other}: {ran:?}");
+    }
+}
+
+#[test]
+fn copies_depend_on_what_they_take_of_a_stage() {
+    let text = "FROM busybox AS build\nRUN echo V > /noise; echo same > /f; touch -d @0 /f\nFROM busybox\nCOPY --from=build /f /f\nRUN cat /f\n";
+    let project = Project::new(&[("Dockerfile", text)]);
+    project.built(&[]);
+    project.write("Dockerfile", &text.replace("echo V", "echo W"));
+    let (ran, cached) = steps(&project.built(&[]));
+    assert_eq!((ran.len(), cached.len()), (1, 2), "{ran:?}");
+    project.write("Dockerfile", &text.replace("echo same", "echo other"));
+    assert_eq!(steps(&project.built(&[])).0.len(), 3);
+}
+
+#[test]
+fn mounts_count_by_what_they_show() {
+    let text = "FROM busybox AS tool\nRUN mkdir /out; echo 1 > /out/f; echo V > /noise\nFROM busybox\nRUN --mount=type=bind,source=d,target=/d --mount=from=tool,source=/out,target=/o cat /d/a /o/f > /all\n";
+    let project = Project::new(&[("Dockerfile", text), ("d/a", "1"), ("other", "1")]);
+    project.built(&[]);
+    project.write("other", "2");
+    assert_eq!(steps(&project.built(&[])).0.len(), 0);
+    // The stage is another one, and what is mounted of it is not.
+    project.write("Dockerfile", &text.replace("echo V", "echo W"));
+    let (ran, cached) = steps(&project.built(&[]));
+    assert_eq!((ran.len(), cached.len()), (1, 1), "{ran:?}");
+    assert_eq!(steps(&project.built(&[])).0.len(), 0);
+    project.write("Dockerfile", &text.replace("echo 1", "echo 2"));
+    assert_eq!(steps(&project.built(&[])).0.len(), 2);
+    assert_eq!(project.sh("cat /all"), "12\n");
+    project.write("d/a", "3");
+    assert_eq!(steps(&project.built(&[])).0.len(), 1);
+    assert_eq!(project.sh("cat /all"), "32\n");
+}
+
+#[test]
+fn secrets_are_in_no_key() {
+    let project = Project::new(&[(
+        "Dockerfile",
+        "FROM busybox\nRUN --mount=type=secret,id=s,required=true wc -c /run/secrets/s\n",
+    )]);
+    for (turn, secret) in ["one", "another"].into_iter().enumerate() {
+        let path = project.store.dir().join("secret");
+        fs::write(&path, secret).unwrap();
+        let (ran, _) = steps(&project.built(&["--secret", &format!("id=s,src={}", path.display())]));
+        assert_eq!(ran.len(), usize::from(turn == 0));
+    }
+    // Not even given: there is nothing to run.
+    assert_eq!(steps(&project.built(&[])).0.len(), 0);
+}
+
+#[test]
+fn stages_can_be_left_out_of_the_cache() {
+    let text = "FROM busybox AS One\nRUN echo 1 > /f\nFROM busybox AS two\nRUN echo 2 > /g\nFROM busybox\nCOPY --from=one /f /f\nCOPY --from=two /g /g\n";
+    let project = Project::new(&[("Dockerfile", text)]);
+    project.built(&[]);
+    let (ran, cached) = steps(&project.built(&["--no-cache-filter", "one"]));
+    assert_eq!(ran, ["RUN echo 1 > /f"], "{cached:?}");
+    let (ran, _) = steps(&project.built(&["--no-cache-filter=ONE,two"]));
+    assert_eq!(ran.len(), 2, "{ran:?}");
+    let said = project.refused(&["--no-cache", "--no-cache-filter", "one"]);
+    assert!(said.contains("cannot currently be used together"), "{said}");
 }
 
 #[test]
