@@ -257,6 +257,8 @@ impl<'a> Git<'a> {
             ["could not read Username", "Authentication failed", "terminal prompts disabled", "403", "401"];
         if is_ssh(&self.source.remote) && denied.iter().any(|words| said.contains(words)) {
             "; pass an agent or a key with --ssh default"
+        } else if said.contains("'origin' does not appear to be a git repository") {
+            "; git 2.31 or later is needed"
         } else if asks.iter().any(|words| said.contains(words)) {
             "; give a token as --secret id=GIT_AUTH_TOKEN"
         } else {

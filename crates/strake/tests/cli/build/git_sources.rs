@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::harness::ran;
+use crate::harness::{TestStore, ran};
 use crate::project::Project;
 use crate::repository::Repositories;
+use crate::web::{Answer, Body, Web};
 
 #[test]
 fn a_commit_is_pinned_and_fetched_once() {
@@ -273,6 +274,49 @@ fn a_few_objects_that_would_be_millions_of_files() {
     project.write("Dockerfile", &format!("FROM busybox\nADD {} /a\n", web.url("/large/.git")));
     let said = project.refused(&["--max-download", "1m"]);
     assert!(said.contains("--max-download"), "{said}");
+}
+
+#[test]
+fn the_same_digest_for_everyone_everywhere() {
+    let repositories = Repositories::new();
+    repositories.make("r", &[("f", "1\n"), ("d/g", "2\n")]);
+    let web = repositories.serve(None);
+    let files =
+        Web::serve(|_| Answer::new(200, "x\n").header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"));
+    let file = format!(
+        "FROM scratch\nADD {} /git\nADD {} /\nADD --checksum={} {} /other\n",
+        web.url("/r/.git"),
+        files.url("/file"),
+        oci::Digest::sha256(b"x\n"),
+        files.url("/plain"),
+    );
+    let build = |store: &TestStore| {
+        let args = ["build", "-q", "--build-arg", "SOURCE_DATE_EPOCH=0", "-"];
+        let ran = store.run_with(&args, file.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    let id = build(&TestStore::new());
+    assert_eq!(build(&TestStore::new()), id);
+    let Some(user) = TestStore::of_an_ordinary_user() else { return };
+    assert_eq!(build(&user), id);
+}
+
+#[test]
+fn a_download_is_given_up_when_that_is_asked_for() {
+    let web = Web::serve(|_| Answer { status: 200, headers: Vec::new(), body: Body::Endless });
+    let project = Project::new(&[]);
+    project.write("Dockerfile", &format!("FROM busybox\nADD {} /f\n", web.url("/endless")));
+    let mut command = project.store.command();
+    command.args(["build", "."]).current_dir(project.path("")).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    while web.asked().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(!child.wait().unwrap().success());
+    project.store.ok(&["system", "prune", "-af"]);
 }
 
 #[test]

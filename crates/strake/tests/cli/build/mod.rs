@@ -16,6 +16,7 @@ mod named_contexts;
 mod platforms;
 mod run;
 mod schedule;
+mod secrets;
 mod shell;
 mod ssh;
 mod stages;
