@@ -242,8 +242,19 @@ fn networks() {
     let dns = ["run", "--rm", "--dns", "9.9.9.9", "--dns-search", "ex.com", "bb", "cat", "/etc/resolv.conf"];
     let text = store.ok(&dns);
     assert!(text.contains("search ex.com\nnameserver 9.9.9.9\n"), "{text}");
-    let ran =
-        store.run(&["run", "--rm", "-p", "80:80", "-m", "1g", "--restart", "always", "bb", "echo", "hi"]);
+    let ran = store.run(&[
+        "run",
+        "--rm",
+        "-p",
+        "80:80",
+        "--memory-reservation",
+        "1g",
+        "--restart",
+        "always",
+        "bb",
+        "echo",
+        "hi",
+    ]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "hi\n"));
     assert_eq!(ran.stderr.matches("WARNING: ").count(), 3, "{ran:?}");
 }
