@@ -180,6 +180,11 @@ impl Session<'_> {
         held.get_or_insert(kept);
     }
 
+    /// Whether the state of a step that failed is kept.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lazy.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The state of the step whose process failed first, if one did: once.
     pub fn take_failed(&self) -> Option<Kept> {
         self.lazy.failed.lock().unwrap_or_else(PoisonError::into_inner).take()

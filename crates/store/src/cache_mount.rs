@@ -124,8 +124,14 @@ impl Store {
     pub fn take_cache_mount(&self, key: &str, alone: bool) -> Result<Taken> {
         let sql = format!("SELECT {COLUMNS} FROM cache_mounts WHERE key = ?1 ORDER BY created, id");
         let found = self.db().read(|c| select(c, &sql, [key]))?;
-        let count = found.len();
+        let mut count = found.len();
         for mount in found {
+            if !self.cache_mount_dir(&mount.id).is_dir() {
+                // A power cut took its files and left its row. Whoever waits for it would wait for ever.
+                self.db().write(|tx| delete_cache_mount(tx, &mount.id))?;
+                count -= 1;
+                continue;
+            }
             if let Some(file) = self.lock_cache_mount(&mount.id, alone)? {
                 let used = self.db().write(|tx| {
                     let sql =

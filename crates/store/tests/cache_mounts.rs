@@ -49,6 +49,17 @@ fn shared_ones_are_shared_and_who_is_alone_is_alone() {
 }
 
 #[test]
+fn one_whose_files_are_gone_is_none() {
+    let t = temporary();
+    let made = make(&t.store, "k", 1, false);
+    let top = t.store.root().join("mounts").join(&made.mount().id);
+    drop(made);
+    fs::remove_dir_all(top).unwrap();
+    assert_eq!(id(t.store.take_cache_mount("k", true).unwrap()).err(), Some(0));
+    assert_eq!(t.store.cache_mounts().unwrap(), []);
+}
+
+#[test]
 fn of_two_that_find_none_one_makes_it() {
     let t = temporary();
     let (one, two) = (t.store.begin_cache_mount().unwrap(), t.store.begin_cache_mount().unwrap());

@@ -112,6 +112,10 @@ fn take(step: &Step<'_>, cache: &CacheMount, new: &NewCacheMount) -> Result<Cach
                 session.observer.step(step.id, StepEvent::Output(Stream::Stderr, text.as_bytes()));
                 told = true;
             }
+            // A step that failed keeps what it had, for a shell.
+            if session.has_failed() {
+                return Err(Failure::Interrupted);
+            }
             std::thread::sleep(AGAIN);
             continue;
         }

@@ -93,6 +93,18 @@ fn who_wants_to_be_alone_waits() {
 }
 
 #[test]
+fn nobody_waits_for_what_a_failed_step_holds() {
+    let project = Project::new(&[(
+        "Dockerfile",
+        "FROM busybox AS one\nRUN --mount=type=cache,target=/c,sharing=locked touch /c/f; sleep 0.3; exit 3\n\
+         FROM busybox AS two\nRUN --mount=type=cache,target=/c,sharing=locked sleep 0.3; exit 3\n\
+         FROM busybox\nCOPY --from=one / /1\nCOPY --from=two / /2\n",
+    )]);
+    let said = project.refused(&["--jobs", "4"]);
+    assert!(said.contains("exit code: 3"), "{said}");
+}
+
+#[test]
 fn a_private_cache_in_use_gives_a_new_one() {
     // The two stages run side by side; each is done only when it has seen the other begin.
     let project = Project::new(&[(
