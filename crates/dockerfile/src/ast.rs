@@ -57,11 +57,15 @@ pub struct Check {
 pub struct Stage {
     /// The name given by `AS`, in lower case as Docker compares it; not expanded.
     pub name: Option<Text>,
+    /// The word `AS` as written, where there is a name.
+    pub as_keyword: Option<Text>,
     /// What it is built on: an image reference, an earlier stage's name, or `scratch`; expanded with
     /// global arguments only.
     pub base: Text,
     /// `--platform=`; expanded with global arguments only.
     pub platform: Option<Text>,
+    /// Its keyword as written, not case-folded.
+    pub keyword: Text,
     /// The `FROM` instruction.
     pub span: Span,
     /// The `FROM` line as written, continuations joined, trimmed.

@@ -3,7 +3,10 @@
 //! One that is not known, a plain comment, a blank line or an instruction ends them. Nothing is
 //! fetched for `# syntax=`; it is only noted.
 
+use std::collections::BTreeMap;
+
 use crate::ast::{Check, Directives};
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Text, TextBuilder};
 
@@ -101,14 +104,7 @@ fn escape(value: &Text) -> Result<char, Diagnostic> {
 }
 
 fn check(value: &Text) -> Result<Check, Diagnostic> {
-    let mut check = Check {
-        skip: Vec::new(),
-        skip_all: false,
-        error: false,
-        experimental: Vec::new(),
-        experimental_all: false,
-        span: value.span,
-    };
+    let mut check = Check { span: value.span, ..Check::all() };
     let mut start = 0;
     for option in value.raw.split(';') {
         let span = value.span_of(start..start + option.len());
@@ -160,10 +156,58 @@ pub(crate) fn shorten(text: &str) -> String {
     }
 }
 
+/// The build argument whose value stands for `# check=`.
+const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
 impl Check {
-    /// Whether the build check `rule` is to be run.
-    pub fn runs(&self, rule: &str) -> bool {
-        !self.skip_all && !self.skip.iter().any(|name| name.eq_ignore_ascii_case(rule))
+    /// The settings of a build: those of the build argument `BUILDKIT_DOCKERFILE_CHECK`, else those
+    /// of the Dockerfile.
+    ///
+    /// # Errors
+    /// The build argument's value is none.
+    pub fn in_force(
+        directives: &Directives,
+        build_args: &BTreeMap<String, String>,
+    ) -> Result<Check, Diagnostic> {
+        let Some(value) = build_args.get(CHECK_ARGUMENT) else {
+            return Ok(directives.check.clone().unwrap_or_else(Check::all));
+        };
+        if value.trim().is_empty() {
+            return Ok(Check::all());
+        }
+        check(&Text::synthetic(value.trim())).map_err(|error| Diagnostic {
+            message: format!("the build argument {CHECK_ARGUMENT}: {}", error.message),
+            span: None,
+            ..error
+        })
+    }
+
+    /// Whether the build check `rule` is to be run. An experimental one must be asked for, and is not
+    /// to be skipped then, as in BuildKit.
+    pub fn runs(&self, rule: Rule) -> bool {
+        let names = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(rule.id()));
+        match rule.is_experimental() {
+            true => self.experimental_all || names(&self.experimental),
+            false => !self.skip_all && !names(&self.skip),
+        }
+    }
+
+    /// Whether a diagnostic is to be shown: an error always, a warning where its check is run.
+    pub fn shows(&self, diagnostic: &Diagnostic) -> bool {
+        diagnostic.rule.is_none_or(|rule| self.runs(rule))
+    }
+
+    /// The error that `error=true` makes of warnings of a build; none without warnings.
+    pub fn violation<'a>(&self, warnings: impl IntoIterator<Item = &'a Diagnostic>) -> Option<Diagnostic> {
+        let found = warnings.into_iter().filter_map(|warning| warning.rule);
+        let rules: std::collections::BTreeSet<&str> =
+            found.filter(|rule| rule.is_of_builds()).map(Rule::id).collect();
+        if !self.error || rules.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = rules.into_iter().collect();
+        let message = format!("lint violation found for rules: {}", names.join(", "));
+        Some(Diagnostic { span: None, ..Diagnostic::error(message, Span::default()) })
     }
 
     /// An empty setting: every check runs, none is an error.

@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+mod base64;
+pub mod call;
+pub mod check;
 pub mod diagnostic;
 mod directive;
 mod duration;
@@ -31,6 +34,6 @@ mod properties;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use expand::Expander;
-pub use parser::{Parsed, parse, parse_trigger};
+pub use parser::{Parsed, Reading, parse, parse_trigger, read};
 pub use render::render;
 pub use span::{LineIndex, Position, Span, Text};

@@ -1,6 +1,7 @@
 //! Bytes to syntax tree: the outermost loop, and which instruction belongs to which stage.
 
-use crate::ast::{Dockerfile, Instruction, Kind, Stage};
+use crate::ast::{Check, Directives, Dockerfile, Instruction, Kind, Stage};
+use crate::check::file;
 use crate::diagnostic::Diagnostic;
 use crate::instruction::{self, Item};
 use crate::lines::Lines;
@@ -24,19 +25,61 @@ pub struct Parsed {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// All that can be said of a file, Dockerfile or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The syntax tree; where there is none, the errors say why.
+    pub dockerfile: Result<Dockerfile, Vec<Diagnostic>>,
+    /// The directives, as far as they were read.
+    pub directives: Directives,
+    /// Warnings, in the order in which BuildKit finds them, those too that `# check=` leaves out.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// Reads a Dockerfile. Takes any bytes.
 ///
 /// # Errors
 /// All errors found, in the order of the source; at least one.
 pub fn parse(source: &[u8]) -> Result<Parsed, Vec<Diagnostic>> {
+    let Reading { dockerfile, directives, mut warnings } = read(source);
+    let dockerfile = dockerfile?;
+    let check = directives.check.unwrap_or_else(Check::all);
+    warnings.retain(|warning| check.shows(warning));
+    Ok(Parsed { dockerfile, warnings })
+}
+
+/// The same, with the warnings where it is no Dockerfile, too.
+pub fn read(source: &[u8]) -> Reading {
+    let mut warnings = Vec::new();
+    let mut lines = Lines::new(source);
+    let dockerfile = read_lines(source, &mut lines, &mut warnings);
+    let directives = lines.into_directives();
+    let dockerfile = dockerfile.map(|(global_args, stages)| Dockerfile {
+        directives: directives.clone(),
+        global_args,
+        stages,
+    });
+    if let Ok(dockerfile) = &dockerfile {
+        file::check(dockerfile, &mut warnings);
+        warnings.truncate(MAX_WARNINGS);
+    }
+    Reading { dockerfile, directives, warnings }
+}
+
+/// The global arguments and the stages.
+type Parts = (Vec<Instruction>, Vec<Stage>);
+
+fn read_lines(
+    source: &[u8],
+    lines: &mut Lines<'_>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Parts, Vec<Diagnostic>> {
     if source.len() > MAX_LENGTH {
         let message =
             format!("the Dockerfile has {} bytes, more than the {MAX_LENGTH} that are taken", source.len());
         return Err(vec![Diagnostic::error(message, Span::default())]);
     }
-    let mut lines = Lines::new(source);
     let mut errors = Vec::new();
-    let mut warnings = Vec::new();
     let mut global_args = Vec::new();
     let mut stages: Vec<Stage> = Vec::new();
     let mut any = false;
@@ -45,7 +88,7 @@ pub fn parse(source: &[u8]) -> Result<Parsed, Vec<Diagnostic>> {
             Ok(None) => break,
             Ok(Some(line)) => {
                 any = true;
-                instruction::parse(line, &mut lines, &mut warnings)
+                instruction::parse(line, lines, warnings)
             }
             Err(error) => Err(error),
         };
@@ -74,11 +117,7 @@ pub fn parse(source: &[u8]) -> Result<Parsed, Vec<Diagnostic>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let directives = lines.into_directives();
-    if let Some(check) = &directives.check {
-        warnings.retain(|warning| warning.rule.is_none_or(|rule| check.runs(rule)));
-    }
-    Ok(Parsed { dockerfile: Dockerfile { directives, global_args, stages }, warnings })
+    Ok((global_args, stages))
 }
 
 /// Reads one trigger of a base image's `ONBUILD`; a backslash is the escape character, unless it

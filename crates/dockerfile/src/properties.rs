@@ -4,8 +4,11 @@
 use proptest::prelude::*;
 
 use crate::ast::{Command, Copy, Instruction, Kind, Source};
+use crate::check::text::Detail;
+use crate::check::{self, Nothing};
 use crate::expand::Expander;
 use crate::ignore::Patterns;
+use crate::lower::LowerOptions;
 use crate::span::Text;
 use crate::{Diagnostic, LineIndex, parse, parse_trigger, render, work};
 
@@ -169,6 +172,13 @@ proptest! {
                 errors.iter().for_each(|error| check_diagnostic(error, &source));
             }
         }
+        let options = LowerOptions { source: source.clone(), ..LowerOptions::default() };
+        let report = check::check(&source, &options, &mut Nothing);
+        report.warnings.iter().chain(&report.errors).for_each(|it| check_diagnostic(it, &source));
+        for detail in [Detail::Buildx, Detail::More] {
+            check::text::warnings(&report, "Dockerfile", &source, detail);
+            check::text::errors(&report, "Dockerfile", &source, detail);
+        }
         let text = String::from_utf8_lossy(&source);
         let _ = parse_trigger(&text);
         for expander in [Expander::new('\\'), Expander::new('`'), Expander::raw()] {
@@ -270,7 +280,69 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// What fixes leave can be built where the Dockerfile could, and is fixed no further.
+    #[test]
+    fn fixing_ends(body in proptest::collection::vec(line(), 0..12)) {
+        let source = format!("FROM alpine:3.20 as Base\n{}", body.join("\n"));
+        let options = LowerOptions::default();
+        let mended = check::mend(source.as_bytes(), &options, &mut Nothing);
+        let again = check::mend(&mended.source, &options, &mut Nothing);
+        prop_assert_eq!(&again.source, &mended.source);
+        prop_assert!(again.made.is_empty());
+        let errors = |source: &[u8]| check::check(source, &options, &mut Nothing).errors;
+        prop_assert_eq!(errors(source.as_bytes()).is_empty(), errors(&mended.source).is_empty());
+    }
+}
+
+/// Instructions that fixes are about, some of them broken or folded.
+fn line() -> impl Strategy<Value = String> {
+    let lines = vec![
+        "env a b",
+        "ENV a b c",
+        "ENV a 'b c'",
+        "ENV a b \\\n c",
+        "LABEL x \"y\" z",
+        "MAINTAINER me <a@b>",
+        "maintainer x\"",
+        "EXPOSE 80/TCP",
+        "EXPOSE 1:2/UDP 3:4",
+        "CMD a b",
+        "CMD a && b",
+        "CMD [\"a\"]",
+        "ENTRYPOINT x",
+        "entrypoint [\"x\"]",
+        "HEALTHCHECK CMD x",
+        "HEALTHCHECK NONE",
+        "from --platform=$TARGETPLATFORM base AS B",
+        "FROM scratch as C",
+        "RUN a \\\n\n b",
+        "RUN a \\\n # c\n\n\n b",
+        "RUN apt-get update && apt-get install x",
+        "RUN apt-get update && \\\n  apt-get install -y x",
+        "RUN apk add y # c",
+        "RUN pip install z",
+        "RUN <<E\napk add x\nE",
+        "RUN dnf install x",
+        "ADD a.txt /b",
+        "add . /",
+        "COPY <<E /x\nENV a b\nE",
+        "# comment",
+        "",
+        "ARG a",
+        "USER x",
+        "RUN cd /x",
+        "SHELL [\"bash\"]",
+        "\tENV t u",
+        "RUN apk add x \\",
+    ];
+    proptest::sample::select(lines).prop_map(str::to_owned)
+}
+
 /// Twice the input is about twice the work, whatever is repeated.
+
 #[test]
 fn the_work_is_linear() {
     let shapes: &[(&str, &str, &str)] = &[
@@ -324,6 +396,40 @@ fn the_work_is_linear() {
         assert!(four * 10 <= twice * 21 + 10_000, "{shape}");
         let length = (head.len() + repeated.len() * 4000 + tail.len()) as u64;
         assert!(four < length * 64, "{shape}");
+    }
+}
+
+/// The same for the checks: of the text, of lowering and of reviewing.
+#[test]
+fn the_work_of_checks_is_linear() {
+    let shapes: &[(&str, &str, &str)] = &[
+        ("FROM a\n", "RUN apt-get update && apt-get install x\n", ""),
+        ("FROM a\nRUN true", " && apt-get install x", ""),
+        ("FROM a\nRUN true", " \\\n && apk add x", ""),
+        ("FROM a\nRUN ", "$(", ""),
+        ("FROM a\nRUN ", "( a ", ""),
+        ("FROM a\nRUN ", "'a' \"b\" `c` ", ""),
+        ("FROM a\nRUN ", "; if a", ""),
+        ("FROM a\nRUN <<E\n", "rm -rf /a && curl -O https://x/y\n", "E\n"),
+        ("FROM a\n", "COPY a.tgz /a.tgz\nRUN rm /a.tgz\n", ""),
+        ("FROM a\nRUN", " -----BEGIN ", ""),
+        ("FROM a\nRUN", " https://a:b@", ""),
+        ("", "FROM a AS a\nCOPY --from=x a b\nCMD x\n", ""),
+        ("FROM a AS s0\n", "FROM s0 AS s0\nRUN x\n", ""),
+        ("FROM a\nRUN a", " \\\n\n", " b"),
+        ("FROM a\n", "ENV a b\nEXPOSE 80/TCP\n", ""),
+        ("ARG a=b\nFROM a\n", "# x y\nARG a\n", ""),
+    ];
+    for (head, repeated, tail) in shapes {
+        let count = |times: usize| {
+            let source = (head.to_string() + &repeated.repeat(times) + tail).into_bytes();
+            let options = LowerOptions { source: source.clone(), ..LowerOptions::default() };
+            work::measure(|| drop(check::check(&source, &options, &mut Nothing)))
+        };
+        let (once, twice, four) = (count(500), count(1000), count(2000));
+        let shape = format!("{head:?} {repeated:?} {tail:?}: {once}, {twice}, {four}");
+        assert!(once > 0 && twice * 10 <= once * 21 + 10_000, "{shape}");
+        assert!(four * 10 <= twice * 21 + 10_000, "{shape}");
     }
 }
 

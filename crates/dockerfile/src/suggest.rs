@@ -9,12 +9,26 @@ const LONGEST: usize = 32;
 /// The candidate nearest to `word`, if one is near; none if `word` is itself a candidate.
 /// Upper and lower case count as different.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearer_than(3, word, candidates)
+}
+
+/// The candidate that is but one letter, or one swap of neighbours, away from `word`; as [`nearest`]
+/// else.
+pub(crate) fn one_off<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearer_than(2, word, candidates)
+}
+
+fn nearer_than<'a>(
+    limit: usize,
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
     let mut best = None;
     // A change of everything is no resemblance.
-    let mut limit = word.chars().count().min(3);
+    let mut limit = word.chars().count().min(limit);
     for candidate in candidates {
         if candidate == word {
             return None;

@@ -8,6 +8,8 @@
 pub enum Event {
     /// Something the user should know though the verb goes on; a sentence without final dot.
     Warning(String),
+    /// A build check found something in the Dockerfile: `Rule: what it is (line 3)`.
+    Check(String),
     /// One blob or layer of a transfer (pull, load, save, import) moved on.
     Progress {
         /// Which one, as shown to people: usually 12 digits of the digest.

@@ -158,6 +158,11 @@ impl Patterns {
         self.patterns.is_empty()
     }
 
+    /// Whether some pattern takes back in what others leave out.
+    pub fn has_exceptions(&self) -> bool {
+        self.exceptions
+    }
+
     /// All patterns, in order.
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns

@@ -38,10 +38,6 @@ impl Reader<'_> {
                     .error(format!("{keyword} must have two arguments"))
                     .map_err(|error| error.with_help(help));
             };
-            let message = format!(
-                "\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format"
-            );
-            self.warnings.push(Diagnostic::warning("LegacyKeyValueFormat", message, self.at));
             return Ok(vec![KeyValue { key, value, legacy: true }]);
         }
         let mut pairs = Vec::with_capacity(words.len());

@@ -8,6 +8,7 @@ mod health;
 mod stage;
 
 use crate::ast::{Command, Heredoc, Instruction, Kind, Network, Onbuild, Run, Security, Stage};
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::directive::shorten;
 use crate::flags::{Flags, Known, Takes};
@@ -60,14 +61,18 @@ pub(crate) fn parse(
     let escape = lines.escape();
     let split = words::split(&line.text, escape);
     let keyword = split.keyword.raw.to_ascii_uppercase();
+    let known = warnings.len();
     if let Some(span) = line.blank {
-        let message = format!("Empty continuation line found in: {}", shorten(line.text.raw.trim()));
-        warnings.push(Diagnostic::warning("NoEmptyContinuation", message, span));
+        // BuildKit names the last line of the instruction, not the empty one.
+        let last = Span::at(lines.position().saturating_sub(1));
+        let warning = Diagnostic::warning(Rule::NoEmptyContinuation, "Empty continuation line", span);
+        warnings.push(warning.of(last));
     }
     let source = line.text.raw.trim().to_owned();
     let mut span = line.text.trim().span;
     if keyword == "FROM" {
         let stage = stage::parse(split, span, source, line.comments, warnings)?;
+        name_instruction(&mut warnings[known..], span);
         return Ok(Item::Stage(stage));
     }
     let heredocs = if takes_heredocs(&keyword, &split, escape) {
@@ -96,7 +101,15 @@ pub(crate) fn parse(
         _ => reader.kind()?,
     };
     let keyword = reader.split.keyword;
+    name_instruction(&mut warnings[known..], span);
     Ok(Item::Instruction(Instruction { span, keyword, source, comments: line.comments, kind }))
+}
+
+/// Says of warnings that they are of the instruction at `span`, where that is not known yet.
+fn name_instruction(warnings: &mut [Diagnostic], span: Span) {
+    for warning in warnings {
+        warning.instruction.get_or_insert(span);
+    }
 }
 
 /// Whether `<<` begins a heredoc in this instruction.
@@ -152,9 +165,9 @@ impl Reader<'_> {
             "LABEL" => Kind::Label(self.pairs()?),
             "MAINTAINER" => {
                 let author = self.one()?;
-                let message = "MAINTAINER is deprecated in favor of using a label";
+                let message = "Maintainer instruction is deprecated in favor of using label";
                 let help = "write LABEL org.opencontainers.image.authors=\"…\" instead";
-                let warning = Diagnostic::warning("MaintainerDeprecated", message, self.at);
+                let warning = Diagnostic::warning(Rule::MaintainerDeprecated, message, self.at);
                 self.warnings.push(warning.with_help(help));
                 Kind::Maintainer(author)
             }

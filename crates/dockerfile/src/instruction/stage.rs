@@ -2,6 +2,7 @@
 
 use super::Flags;
 use crate::ast::Stage;
+use crate::check::{Rule, file};
 use crate::diagnostic::Diagnostic;
 use crate::directive::shorten;
 use crate::flags::Takes;
@@ -26,17 +27,28 @@ pub(super) fn parse(
         Some(name) => Some(stage_name(name, warnings)?),
         None => None,
     };
-    if let Some(keyword) = arguments.get(1) {
-        let upper = |text: &Text| text.raw.chars().any(|c| c.is_ascii_uppercase());
-        let lower = |text: &Text| text.raw.chars().any(|c| c.is_ascii_lowercase());
-        if upper(keyword) != upper(&split.keyword) || lower(keyword) != lower(&split.keyword) {
+    let as_keyword = arguments.get(1).cloned();
+    if let Some(keyword) = &as_keyword {
+        // A FROM in both cases is a matter of another check.
+        let from = file::case(&split.keyword.raw);
+        if from.is_some() && file::case(&keyword.raw) != from {
             let message = format!("'{keyword}' and '{}' keywords' casing do not match", split.keyword);
-            warnings.push(Diagnostic::warning("FromAsCasing", message, keyword.span));
+            warnings.push(Diagnostic::warning(Rule::FromAsCasing, message, keyword.span));
         }
     }
     let platform = Flags::parse(&split.flags, &[("platform", Takes::Value)])?.value("platform");
     let base = arguments.swap_remove(0);
-    Ok(Stage { name, base, platform, span, source, comments, instructions: Vec::new() })
+    Ok(Stage {
+        name,
+        as_keyword,
+        base,
+        platform,
+        keyword: split.keyword,
+        span,
+        source,
+        comments,
+        instructions: Vec::new(),
+    })
 }
 
 /// A stage's name in lower case, as it is compared.
@@ -53,7 +65,7 @@ fn stage_name(written: &Text, warnings: &mut Vec<Diagnostic>) -> Result<Text, Di
     }
     if name != written.raw {
         let message = format!("Stage name '{}' should be lowercase", shorten(&written.raw));
-        warnings.push(Diagnostic::warning("StageNameCasing", message, written.span));
+        warnings.push(Diagnostic::warning(Rule::StageNameCasing, message, written.span));
     }
     Ok(Text { raw: name, ..written.clone() })
 }

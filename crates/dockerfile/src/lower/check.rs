@@ -4,6 +4,7 @@
 //! whether a warning is an error (`# check=error=true`) is decided where all of them are together.
 
 use crate::ast::Check;
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 use crate::suggest;
@@ -14,25 +15,38 @@ const MOST: usize = 1_000;
 /// Among more names than this nothing is suggested: each takes its time.
 const MOST_NAMES: usize = 500;
 
-/// Collects warnings, those left out that the Dockerfile says to skip.
-#[derive(Debug, Default)]
+/// Collects warnings, those left out that are to be skipped.
+#[derive(Debug)]
 pub(crate) struct Warnings {
     all: Vec<Diagnostic>,
-    check: Option<Check>,
+    check: Check,
+    /// The instruction at hand.
+    instruction: Option<Span>,
 }
 
 impl Warnings {
-    pub(crate) fn new(check: Option<&Check>) -> Warnings {
-        Warnings { all: Vec::new(), check: check.cloned() }
+    pub(crate) fn new(check: Check) -> Warnings {
+        Warnings { all: Vec::new(), check, instruction: None }
     }
 
-    /// Adds a warning of the check `rule`.
-    pub(crate) fn add(&mut self, rule: &'static str, message: impl Into<String>, span: Span) {
-        if self.is_full() || self.check.as_ref().is_some_and(|check| !check.runs(rule)) {
-            return;
-        }
+    /// Says that what comes next is about the instruction at `span`.
+    pub(crate) fn begin(&mut self, span: Span) {
+        self.instruction = Some(span);
+    }
+
+    /// Adds a warning of the check `rule` about the instruction at hand.
+    pub(crate) fn add(&mut self, rule: Rule, message: impl Into<String>, span: Span) {
         let warning = Diagnostic::warning(rule, message, span);
-        if !self.all.contains(&warning) {
+        self.push(Diagnostic { instruction: self.instruction, ..warning });
+    }
+
+    /// Adds a warning about the whole instruction at `span`.
+    pub(crate) fn add_of(&mut self, rule: Rule, message: impl Into<String>, span: Span) {
+        self.push(Diagnostic::warning(rule, message, span).of(span));
+    }
+
+    fn push(&mut self, warning: Diagnostic) {
+        if !self.is_full() && self.check.shows(&warning) && !self.all.contains(&warning) {
             self.all.push(warning);
         }
     }
@@ -41,13 +55,20 @@ impl Warnings {
         self.all.len() >= MOST
     }
 
-    /// `UndefinedVar`
-    pub(crate) fn undefined_variable(&mut self, name: &str, known: Vec<&str>, span: Span) {
+    /// `UndefinedVar`. Where not all variables are known (`guessed`), only what is likely a slip of
+    /// the pen is told.
+    pub(crate) fn undefined_variable(&mut self, name: &str, known: Vec<&str>, span: Span, guessed: bool) {
         let mut message = format!("Usage of undefined variable '${name}'");
-        if let Some(near) = self.nearest(name, known) {
-            message.push_str(&format!(" (did you mean ${near}?)"));
+        let near = match guessed {
+            true => self.few(&known).then(|| suggest::one_off(name, known)).flatten(),
+            false => self.nearest(name, known),
+        };
+        match near {
+            Some(near) => message.push_str(&format!(" (did you mean ${near}?)")),
+            None if guessed => return,
+            None => {}
         }
-        self.add("UndefinedVar", message, span);
+        self.add(Rule::UndefinedVar, message, span);
     }
 
     /// `UndefinedArgInFrom`
@@ -56,26 +77,31 @@ impl Warnings {
         if let Some(near) = self.nearest(name, known) {
             message.push_str(&format!(" (did you mean {near}?)"));
         }
-        self.add("UndefinedArgInFrom", message, span);
+        self.add(Rule::UndefinedArgInFrom, message, span);
+    }
+
+    fn few(&self, known: &[&str]) -> bool {
+        !self.is_full() && known.len() <= MOST_NAMES
     }
 
     fn nearest<'a>(&self, name: &str, known: Vec<&'a str>) -> Option<&'a str> {
-        (!self.is_full() && known.len() <= MOST_NAMES).then(|| suggest::nearest(name, known))?
+        self.few(&known).then(|| suggest::nearest(name, known))?
     }
 
     /// `SecretsUsedInArgOrEnv`
     pub(crate) fn secret_name(&mut self, keyword: &str, name: &str, span: Span) {
         if is_secret(name) {
             self.add(
-                "SecretsUsedInArgOrEnv",
+                Rule::SecretsUsedInArgOrEnv,
                 format!("Do not use ARG or ENV instructions for sensitive data ({keyword} {name:?})"),
                 span,
             );
         }
     }
 
-    pub(crate) fn finish(self) -> Vec<Diagnostic> {
-        self.all
+    /// What was found so far, which is forgotten here.
+    pub(crate) fn take(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.all)
     }
 }
 
@@ -116,12 +142,22 @@ mod tests {
     #[test]
     fn skipped_and_repeated() {
         let check = Check { skip: vec!["undefinedvar".into()], ..Check::all() };
-        let mut warnings = Warnings::new(Some(&check));
-        warnings.undefined_variable("X", vec![], Span::at(1));
+        let mut warnings = Warnings::new(check);
+        warnings.undefined_variable("X", vec![], Span::at(1), false);
         warnings.undefined_argument("FOX", vec!["FOO"], Span::at(1));
         warnings.undefined_argument("FOX", vec!["FOO"], Span::at(1));
-        let all = warnings.finish();
+        let all = warnings.take();
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].message, "FROM argument 'FOX' is not declared (did you mean FOO?)");
+    }
+
+    #[test]
+    fn of_a_base_that_is_not_known_only_slips_are_told() {
+        let mut warnings = Warnings::new(Check::all());
+        warnings.undefined_variable("JAVA_HOME", vec!["PATH"], Span::at(1), true);
+        warnings.undefined_variable("GOPATH", vec!["PATH"], Span::at(1), true);
+        assert_eq!(warnings.take(), []);
+        warnings.undefined_variable("PAHT", vec!["PATH"], Span::at(1), true);
+        assert_eq!(warnings.take().len(), 1);
     }
 }

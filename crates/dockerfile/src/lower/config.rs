@@ -3,6 +3,7 @@
 use oci::{Empty, Healthcheck};
 
 use crate::ast::{self, ArgDeclaration, Command, Instruction, KeyValue, Kind};
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::expand::Variables;
 use crate::lower::env::pair;
@@ -95,10 +96,10 @@ impl Lowering<'_> {
     }
 
     fn env(&mut self, it: &mut Building, pairs: &[KeyValue], span: Span) -> Result<(), Diagnostic> {
-        let pairs = self.pairs(it, "ENV", pairs)?;
+        let expanded = self.pairs(it, "ENV", pairs)?;
         let mut created_by = "ENV".to_owned();
-        for (name, value) in pairs {
-            self.warnings.secret_name("ENV", &name, it.span(span));
+        for ((name, value), at) in expanded.into_iter().zip(pairs.iter().map(|pair| pair.key.span)) {
+            self.warnings.secret_name("ENV", &name, it.span(at));
             created_by.push_str(&format!(" {name}={value}"));
             let env = &mut it.state.config.config.env;
             let variable = format!("{name}={value}");
@@ -140,7 +141,13 @@ impl Lowering<'_> {
         pairs: &[KeyValue],
     ) -> Result<Vec<(String, String)>, Diagnostic> {
         let mut all = Vec::with_capacity(pairs.len());
-        for KeyValue { key, value, .. } in pairs {
+        for KeyValue { key, value, legacy } in pairs {
+            if *legacy {
+                let message = format!(
+                    "\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format"
+                );
+                self.warnings.add(Rule::LegacyKeyValueFormat, message, it.span(key.span.to(value.span)));
+            }
             let name = self.expand(it, key)?;
             if name.is_empty() {
                 return Err(Diagnostic::error(format!("{keyword} names can not be blank"), key.span));
@@ -184,7 +191,7 @@ impl Lowering<'_> {
             let message = format!(
                 "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
             );
-            self.warnings.add("JSONArgsRecommended", message, it.span(span));
+            self.warnings.add(Rule::JSONArgsRecommended, message, it.span(span));
         }
         let args = self.command_line(it, command);
         args.iter().try_for_each(|arg| refuse_nul(arg, span))?;
@@ -197,7 +204,7 @@ impl Lowering<'_> {
             let message = format!(
                 "Multiple {keyword} instructions should not be used in the same stage because only the last one will be used"
             );
-            self.warnings.add("MultipleInstructionsDisallowed", message, it.span(before));
+            self.warnings.add_of(Rule::MultipleInstructionsDisallowed, message, it.span(before));
         }
     }
 
@@ -277,13 +284,13 @@ impl Lowering<'_> {
                 if !exposed.lower_case {
                     let message =
                         format!("Defined protocol '{word}' in EXPOSE instruction should be lowercase");
-                    self.warnings.add("ExposeProtoCasing", message, at);
+                    self.warnings.add(Rule::ExposeProtoCasing, message, at);
                 }
                 if exposed.host {
                     let message = format!(
                         "EXPOSE instruction should not define an IP address or host-port mapping, found '{word}'"
                     );
-                    self.warnings.add("ExposeInvalidFormat", message, at);
+                    self.warnings.add(Rule::ExposeInvalidFormat, message, at);
                 }
                 let list = exposed.list();
                 self.budget.spend(word.len() + 64 * list.len(), text.span)?;
@@ -321,7 +328,7 @@ impl Lowering<'_> {
         let wanted = self.expand(it, text)?;
         if !it.state.workdir_set && !wanted.starts_with('/') {
             self.warnings.add(
-                "WorkdirRelativePath",
+                Rule::WorkdirRelativePath,
                 format!("Relative workdir {wanted:?} can have unexpected results if the base image changes"),
                 it.span(text.span),
             );

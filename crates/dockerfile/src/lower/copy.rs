@@ -3,6 +3,7 @@
 use graph::{Copy, FileAction, FileOp, MakeFile, Op, Unpack, VertexId, redacted};
 
 use crate::ast::{self, Instruction, Source};
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::expand::Expander;
 use crate::lower::remote::{Taken, described};
@@ -220,12 +221,15 @@ impl Lowering<'_> {
             if request.tree.is_none_or(|tree| tree.local) && path::climbs_out(&path) {
                 let taken = path::source(&path, request.parents);
                 self.warnings.add(
-                    "CopyOutOfContext",
+                    Rule::CopyOutOfContext,
                     format!(
                         "Source {path:?} leads out of the build context; as in Docker, {taken:?} in the context is taken"
                     ),
                     it.span(text.span),
                 );
+            }
+            if request.tree.is_none() {
+                self.check_ignored(it, request.keyword, &path, text);
             }
             all.push(Taken::Path(path));
         }
@@ -243,6 +247,21 @@ impl Lowering<'_> {
         let location = self.location(it.span(span));
         let vertex = self.remote(remote, described(remote), location);
         input(inputs, vertex)
+    }
+
+    /// `CopyIgnoredFile`. With patterns that take files back in nobody knows without a look at the
+    /// files, as in BuildKit.
+    fn check_ignored(&mut self, it: &Building, keyword: &str, path: &str, text: &Text) {
+        let ignore = &self.options.ignore;
+        if ignore.is_empty() || ignore.has_exceptions() {
+            return;
+        }
+        let path = path::clean(path);
+        if ignore.decide(path.as_bytes()).excluded {
+            let verb = if keyword == "ADD" { "Add" } else { "Copy" };
+            let message = format!("Attempting to {verb} file {path:?} that is excluded by .dockerignore");
+            self.warnings.add(Rule::CopyIgnoredFile, message, it.span(text.span));
+        }
     }
 
     /// Patterns as they are written, but for their variables: backslashes are the pattern's.
@@ -265,15 +284,7 @@ impl Lowering<'_> {
         if !heredoc.expand {
             return Ok(data);
         }
-        let expanded = Expander::raw().word(&data, &it.state.env).map_err(|error| {
-            // Tabs removed by `<<-` shift the places: then the whole content is to blame.
-            let start = heredoc.content_span.start as usize;
-            let at = match heredoc.chomp {
-                true => heredoc.content_span,
-                false => Span::new(start + error.range.start, start + error.range.end),
-            };
-            Diagnostic::error(error.message, at)
-        })?;
+        let expanded = Expander::raw().text(&heredoc.located(), &it.state.env)?;
         self.report_unset(it, &expanded.unset, heredoc.content_span);
         Ok(expanded.text)
     }

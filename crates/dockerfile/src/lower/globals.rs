@@ -115,6 +115,20 @@ pub(crate) fn unused<'a>(
     options.build_args.keys().filter(|name| !known(name)).cloned().collect()
 }
 
+/// The names of variables that instructions of the Dockerfile set, as they are written.
+pub(crate) fn assigned(dockerfile: &Dockerfile) -> BTreeSet<&str> {
+    let stages = dockerfile.stages.iter().flat_map(|stage| &stage.instructions);
+    let mut names = BTreeSet::new();
+    for instruction in dockerfile.global_args.iter().chain(stages) {
+        match &instruction.kind {
+            Kind::Arg(args) => names.extend(args.iter().map(|arg| arg.name.as_str())),
+            Kind::Env(pairs) => names.extend(pairs.iter().map(|pair| pair.key.as_str())),
+            _ => {}
+        }
+    }
+    names
+}
+
 /// The platform that the `TARGET…` variables of a step name, where any are declared.
 pub(crate) fn platform_of(env: &Env, base: &Platform) -> Option<Platform> {
     let mut parts: Option<[String; 3]> = None;

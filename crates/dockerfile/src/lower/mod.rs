@@ -12,12 +12,12 @@ mod budget;
 mod check;
 mod config;
 mod copy;
-mod env;
+pub(crate) mod env;
 mod expose;
-mod globals;
+pub(crate) mod globals;
 mod mode;
 mod mount;
-mod path;
+pub(crate) mod path;
 mod plan;
 mod progress;
 mod remote;
@@ -33,8 +33,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use graph::{Graph, Network, VertexId};
 use oci::{Config, Digest, ImageConfig, ImageId, Platform, Reference};
 
-use crate::ast::Dockerfile;
+use crate::ast::{Check, Dockerfile};
 use crate::diagnostic::Diagnostic;
+use crate::ignore::Patterns;
+use crate::lower::check::Warnings;
 pub(crate) use crate::lower::path::rooted;
 use crate::lower::state::Lowering;
 use crate::span::Span;
@@ -75,6 +77,8 @@ pub struct LowerOptions {
     pub hostname: String,
     /// The time of everything made, RFC 3339. Not used where there is a `SOURCE_DATE_EPOCH`.
     pub created: String,
+    /// What `.dockerignore` leaves out of the build context, for the checks.
+    pub ignore: Patterns,
     /// `HTTP_PROXY` and its like from the host's settings: build arguments that need not be
     /// declared and that a `--build-arg` wins over.
     pub proxies: BTreeMap<String, String>,
@@ -101,6 +105,7 @@ impl Default for LowerOptions {
             add_hosts: Vec::new(),
             hostname: String::new(),
             created: "1970-01-01T00:00:00Z".to_owned(),
+            ignore: Patterns::default(),
             proxies: BTreeMap::new(),
             stage_contexts: BTreeMap::new(),
         }
@@ -150,6 +155,13 @@ pub trait ConfigResolver {
     fn context(&mut self, name: &str, platform: &Platform) -> Result<Option<NamedContext>, String> {
         let _ = (name, platform);
         Ok(None)
+    }
+
+    /// Whether the config of the image is but a guess, as nobody was asked for it: then no check
+    /// rests on what it lacks.
+    fn is_guess(&self, image: &ImageId) -> bool {
+        let _ = image;
+        false
     }
 }
 
@@ -214,7 +226,27 @@ pub fn lower(
     options: &LowerOptions,
     resolver: &mut dyn ConfigResolver,
 ) -> Result<Lowered, Vec<Diagnostic>> {
-    Lowering::new(dockerfile, options, resolver)
-        .and_then(Lowering::finish)
-        .map_err(|diagnostic| vec![diagnostic])
+    let mut lowering = || {
+        let check = Check::in_force(&dockerfile.directives, &options.build_args)?;
+        Lowering::new(dockerfile, options, resolver, &mut Warnings::new(check))?.finish()
+    };
+    lowering().map_err(|diagnostic| vec![diagnostic])
+}
+
+/// Goes through a Dockerfile for its warnings alone: through all stages, where `options` name no
+/// target. The warnings are those found up to the error, if there is one.
+pub(crate) fn survey(
+    dockerfile: &Dockerfile,
+    options: &LowerOptions,
+    check: &Check,
+    resolver: &mut dyn ConfigResolver,
+) -> (Vec<Diagnostic>, Option<Diagnostic>) {
+    let mut warnings = Warnings::new(check.clone());
+    let all = options.target.as_deref().is_none_or(str::is_empty);
+    let lowering = Lowering::new(dockerfile, options, resolver, &mut warnings);
+    let result = lowering.and_then(|lowering| if all { lowering.finish_all() } else { lowering.finish() });
+    match result {
+        Ok(lowered) => (lowered.warnings, None),
+        Err(error) => (warnings.take(), Some(error)),
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use oci::{Platform, Reference};
 
 use crate::ast::{Instruction, Kind, Stage};
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expanded, Expander, NoVariables, Variables};
 use crate::lower::NamedContext;
@@ -222,6 +223,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn plan_stage(&mut self, index: usize, stage: &'a Stage) -> Result<Planned<'a>, Diagnostic> {
+        self.warnings.begin(stage.span);
         let base = self.expand_global(&stage.base)?;
         self.report_undeclared(&base, stage.base.span);
         if base.text.is_empty() {
@@ -306,7 +308,7 @@ impl<'a> Lowering<'a> {
             let name = stage.name.as_ref().map_or("", |name| name.raw.as_str());
             if !name.contains(&platform.os) && !name.contains(&platform.architecture) {
                 self.warnings.add(
-                    "FromPlatformFlagConstDisallowed",
+                    Rule::FromPlatformFlagConstDisallowed,
                     format!("FROM --platform flag should not use constant value {:?}", expanded.text),
                     text.span,
                 );
@@ -318,7 +320,7 @@ impl<'a> Lowering<'a> {
             let target = Variables::get(&self.globals, "TARGETPLATFORM");
             if target == Some(expanded.text.as_str()) {
                 self.warnings.add(
-                    "RedundantTargetPlatform",
+                    Rule::RedundantTargetPlatform,
                     format!(
                         "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
                         text.raw
@@ -333,11 +335,11 @@ impl<'a> Lowering<'a> {
     fn check_default_bases(&mut self, stages: &[Stage], defaults: &Env) {
         for stage in stages {
             let Ok(base) = self.expander.text(&stage.base, defaults) else { return };
-
+            self.warnings.begin(stage.span);
             let has_variables = !base.used.is_empty() || !base.unset.is_empty();
             if has_variables && Reference::parse(&base.text).is_err() {
                 self.warnings.add(
-                    "InvalidDefaultArgInFrom",
+                    Rule::InvalidDefaultArgInFrom,
                     format!(
                         "Default value for ARG {} results in empty or invalid base image name",
                         stage.base.raw

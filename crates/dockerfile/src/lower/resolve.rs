@@ -9,6 +9,7 @@ use graph::{ImageSource, Source};
 use oci::{History, ImageConfig, Platform, Reference};
 
 use crate::ast::Kind;
+use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
 use crate::lower::plan::{Ground, Origin, Outside, SCRATCH, Step};
 use crate::lower::remote::described;
@@ -26,6 +27,8 @@ pub(crate) struct Opened {
     pub(crate) base: Option<BaseImage>,
     /// Its name in progress.
     pub(crate) title: String,
+    /// Its config is not known, see [`crate::lower::ConfigResolver::is_guess`].
+    pub(crate) guessed: bool,
 }
 
 /// Its tree.
@@ -43,7 +46,10 @@ impl<'a> Lowering<'a> {
         self.grounds.resize(self.plan.stages.len(), None);
         let mut opened = vec![false; self.plan.stages.len()];
         loop {
-            let needed = self.plan.needed(target);
+            let needed = match self.every_stage {
+                true => vec![true; self.plan.stages.len()],
+                false => self.plan.needed(target),
+            };
             let mut added = false;
             for index in 0..opened.len() {
                 if needed[index] && !std::mem::replace(&mut opened[index], true) {
@@ -80,6 +86,7 @@ impl<'a> Lowering<'a> {
             Ground::Named(name) => {
                 let name = name.clone();
                 let opened = self.open(&name, &platform, span)?;
+                self.warnings.begin(self.plan.stages[index].stage.span);
                 self.check_platform(&name, &platform, &opened.config.platform(), span)?;
                 opened
             }
@@ -191,6 +198,7 @@ impl<'a> Lowering<'a> {
                 config: ImageConfig::scratch(platform),
                 base: None,
                 title: SCRATCH.to_owned(),
+                guessed: false,
             });
         }
         if let Some(context) = self.named_context(name, platform, span)? {
@@ -205,7 +213,10 @@ impl<'a> Lowering<'a> {
         })?;
         let reference = reference.with_default_tag();
         match self.resolver.resolve(&reference, platform) {
-            Ok(image) => Ok(open_image(&reference, image)),
+            Ok(image) => {
+                let guessed = self.resolver.is_guess(&image.image_id);
+                Ok(Opened { guessed, ..open_image(&reference, image) })
+            }
             Err(message) => Err(suggest(Diagnostic::error(format!("{name}: {message}"), span))),
         }
     }
@@ -226,7 +237,7 @@ impl<'a> Lowering<'a> {
         }
         if wanted.architecture != actual.architecture {
             self.warnings.add(
-                "InvalidBaseImagePlatform",
+                Rule::InvalidBaseImagePlatform,
                 format!(
                     "Base image {name} was pulled with platform \"{actual}\", expected \"{wanted}\" for current build"
                 ),
@@ -252,6 +263,7 @@ fn open_context(name: &str, context: NamedContext, platform: &Platform) -> Opene
             found: Found::Local(context),
             config: ImageConfig::scratch(platform),
             base: None,
+            guessed: false,
         },
         NamedContext::Image(image) => open_image(&image.reference.clone(), *image),
         NamedContext::Scratch => Opened {
@@ -259,12 +271,14 @@ fn open_context(name: &str, context: NamedContext, platform: &Platform) -> Opene
             config: ImageConfig::scratch(platform),
             base: None,
             title: SCRATCH.to_owned(),
+            guessed: false,
         },
         NamedContext::Remote(remote) => Opened {
             title: format!("[context {name}] {}", described(&remote)),
             found: Found::Remote(remote),
             config: ImageConfig::scratch(platform),
             base: None,
+            guessed: false,
         },
     }
 }
@@ -296,7 +310,7 @@ fn open_image(asked: &Reference, image: ResolvedImage) -> Opened {
             diff_ids,
         }),
     };
-    Opened { found, config, base: Some(base), title: title.to_string() }
+    Opened { found, config, base: Some(base), title: title.to_string(), guessed: false }
 }
 
 /// Makes the history tell of each layer once. Images without history, and such that tell of layers

@@ -106,6 +106,7 @@ impl Lowering<'_> {
         };
         let tree = self.open_tree(&opened, title, from);
         let mut state = State::new(tree.vertex, wanted, opened.config);
+        state.guessed = opened.guessed;
         state.base = opened.base;
         if let Found::Remote(remote) = &opened.found {
             state.config.history.push(self.told(described(remote)));
@@ -123,6 +124,7 @@ impl Lowering<'_> {
         built: &[Option<State>],
     ) -> Result<(), Diagnostic> {
         it.trigger = step.trigger.clone();
+        self.warnings.begin(it.span(step.instruction.span));
         let trees = self.trees(it, step, built);
         let done = trees.and_then(|trees| self.instruction(it, &step.instruction, &trees));
         it.trigger = None;
@@ -172,6 +174,7 @@ impl State {
             args: Args::default(),
             cwd: "/".to_owned(),
             base: None,
+            guessed: false,
             workdir_set: false,
         }
     }

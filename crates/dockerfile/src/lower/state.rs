@@ -33,13 +33,15 @@ pub(crate) struct Lowering<'a> {
     pub(crate) resolver: &'a mut dyn ConfigResolver,
     pub(crate) expander: Expander,
     pub(crate) budget: Budget,
-    pub(crate) warnings: Warnings,
+    pub(crate) warnings: &'a mut Warnings,
     /// Build arguments, proxies included.
     pub(crate) build_args: BTreeMap<String, String>,
     /// The variables that `FROM` sees and `ARG NAME` takes over.
     pub(crate) globals: Env,
     /// Names of the global `ARG`s.
     pub(crate) declared_globals: BTreeSet<String>,
+    /// Names that any stage gives a value.
+    assigned: BTreeSet<&'a str>,
     pub(crate) proxy_env: Vec<String>,
     pub(crate) plan: Plan<'a>,
     /// What the stages stand on from outside, by stage.
@@ -55,6 +57,8 @@ pub(crate) struct Lowering<'a> {
     /// Downloads that were asked for.
     pub(crate) remotes: Vec<(Source, VertexId)>,
     lines: LineIndex,
+    /// Stages that the target does not need are gone through, too.
+    pub(crate) every_stage: bool,
     epoch: Option<i64>,
     pub(crate) created: String,
 }
@@ -79,6 +83,8 @@ pub(crate) struct State {
     pub(crate) cwd: String,
     pub(crate) platform: Platform,
     pub(crate) base: Option<BaseImage>,
+    /// The config of the image it stands on is not known.
+    pub(crate) guessed: bool,
     /// Whether this Dockerfile said WORKDIR.
     pub(crate) workdir_set: bool,
 }
@@ -116,6 +122,7 @@ impl<'a> Lowering<'a> {
         dockerfile: &'a Dockerfile,
         options: &'a LowerOptions,
         resolver: &'a mut dyn ConfigResolver,
+        warnings: &'a mut Warnings,
     ) -> Result<Lowering<'a>, Diagnostic> {
         let Some(last) = dockerfile.stages.last() else {
             let error = Diagnostic::error("the Dockerfile has no stage to build", Span::default());
@@ -130,9 +137,10 @@ impl<'a> Lowering<'a> {
             resolver,
             expander: Expander::new(dockerfile.directives.escape),
             budget: Budget::new(),
-            warnings: Warnings::new(dockerfile.directives.check.as_ref()),
+            warnings,
             globals: globals::predefined(options, &build_args, target),
             declared_globals: BTreeSet::new(),
+            assigned: globals::assigned(dockerfile),
             proxy_env: globals::proxy_env(&build_args),
             build_args,
             plan: Plan::default(),
@@ -145,6 +153,7 @@ impl<'a> Lowering<'a> {
             settled: BTreeMap::new(),
             remotes: Vec::new(),
             lines: LineIndex::new(&options.source),
+            every_stage: false,
             epoch: options.source_date_epoch,
             created: options.created.clone(),
         };
@@ -192,6 +201,12 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
+    /// The same as [`Lowering::finish`], through all stages.
+    pub(crate) fn finish_all(mut self) -> Result<Lowered, Diagnostic> {
+        self.every_stage = true;
+        self.finish()
+    }
+
     /// Goes through the stages that the target needs.
     pub(crate) fn finish(mut self) -> Result<Lowered, Diagnostic> {
         let target = self.find_target()?;
@@ -222,7 +237,7 @@ impl<'a> Lowering<'a> {
             graph: self.graph,
             source_date_epoch: self.epoch,
             unused_build_args: unused,
-            warnings: self.warnings.finish(),
+            warnings: self.warnings.take(),
         })
     }
 
@@ -279,7 +294,9 @@ impl<'a> Lowering<'a> {
         let span = it.span(span);
         for name in unset {
             if !it.state.args.contains(name) && !globals::NOT_ENVIRONMENT.contains(&name.as_str()) {
-                self.warnings.undefined_variable(name, it.state.env.names(), span);
+                // A name that the Dockerfile itself gives a value is no matter of the base image.
+                let guessed = it.state.guessed && !self.assigned.contains(name.as_str());
+                self.warnings.undefined_variable(name, it.state.env.names(), span, guessed);
             }
         }
     }

@@ -30,6 +30,8 @@ const DOCKERFILE_LIMIT: u64 = 64 << 20;
 pub(crate) struct Inputs {
     /// The Dockerfile's name, as the user knows it.
     pub name: String,
+    /// Its path on the host; `None` where it came as a stream.
+    pub path: Option<PathBuf>,
     /// Its bytes.
     pub dockerfile: Vec<u8>,
     /// The context's directory on the host.
@@ -100,7 +102,33 @@ impl Inputs {
             }
         }
         let (dockerfile, root, unpacked) = (bytes, found.root, found.unpacked);
-        Ok(Inputs { name, dockerfile, root, ignore, ignore_name, downloads, directories, unpacked })
+        let path = file.filter(|_| !found.confined);
+        Ok(Inputs { name, path, dockerfile, root, ignore, ignore_name, downloads, directories, unpacked })
+    }
+
+    /// Those of a context that is a directory of the host, for what needs no store: nothing is
+    /// downloaded.
+    pub fn in_directory(
+        path: &Path,
+        request: &BuildRequest,
+        stream: &mut (dyn Read + Send),
+    ) -> Result<Inputs> {
+        let root = directory(path)?;
+        let (path, name, dockerfile) = dockerfile_for(&root, false, request, stream)?;
+        let (ignore, ignore_name) = ignore_for(&root, path.as_deref(), false)?;
+        let downloads = request.sources.downloads(&request.registry);
+        let directories = BTreeMap::new();
+        Ok(Inputs {
+            name,
+            path,
+            dockerfile,
+            root,
+            ignore,
+            ignore_name,
+            downloads,
+            directories,
+            unpacked: None,
+        })
     }
 
     /// The build contexts by name.

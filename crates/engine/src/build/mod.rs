@@ -4,6 +4,7 @@
 //! -> layers -> image. The image becomes visible by the last thing done: its references are set.
 
 mod arguments;
+pub mod check;
 mod context;
 mod emulation;
 mod entitlement;
@@ -24,9 +25,9 @@ mod sources;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use dockerfile::ast::Dockerfile;
+use dockerfile::ast::{Check, Dockerfile};
 use dockerfile::lower::{LowerOptions, Lowered, lower};
-use dockerfile::{Diagnostic, render};
+use dockerfile::{Diagnostic, Reading, render};
 use oci::{ImageId, Platform};
 
 pub(crate) use export::timestamp;
@@ -66,12 +67,8 @@ pub fn build(
     let inputs = internal(&steps, &context::title(request), |say| {
         Inputs::load(&Loading { engine, request, secrets: &secrets, interrupted, say }, stream)
     })?;
-    let parsed = dockerfile::parse(&inputs.dockerfile)
-        .map_err(|all| syntax(&inputs, "failed to read the Dockerfile", &all))?;
-    for warning in &parsed.warnings {
-        events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
-    }
-    if let Some(warning) = arguments::syntax_warning(&parsed.dockerfile.directives) {
+    let (dockerfile, settings, mut warnings) = read(&inputs, request, events)?;
+    if let Some(warning) = arguments::syntax_warning(&dockerfile.directives) {
         events.event(Event::Warning(warning));
     }
     let mut platforms = request.platforms.clone();
@@ -82,9 +79,13 @@ pub fn build(
     // All are planned before the first runs: what cannot be is seen early.
     let plans = platforms
         .iter()
-        .map(|platform| plan(&parsed.dockerfile, request, &inputs, platform, &mut bases, events))
+        .map(|platform| plan(&dockerfile, request, &inputs, platform, &mut bases, events))
         .collect::<Result<Vec<_>>>()?;
-    let arguments = explain::arguments(&parsed.dockerfile);
+    warnings.extend(plans.iter().flat_map(|lowered| lowered.warnings.iter().cloned()));
+    if let Some(violation) = settings.violation(&warnings) {
+        return Err(Error::invalid(format!("failed to solve: {violation}")));
+    }
+    let arguments = explain::arguments(&dockerfile);
     let solved = solve::solve(engine, request, &inputs, &plans, &arguments, &steps, interrupted, events)?;
     let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
     let (image, base) = internal(&steps, "exporting to image", |say| {
@@ -107,6 +108,22 @@ pub fn build(
     Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
 }
 
+/// The Dockerfile, how it is to be checked, and what checking its text found.
+fn read(
+    inputs: &Inputs,
+    request: &BuildRequest,
+    events: &dyn Events,
+) -> Result<(Dockerfile, Check, Vec<Diagnostic>)> {
+    const FAILED: &str = "failed to read the Dockerfile";
+    let Reading { dockerfile, directives, mut warnings } = dockerfile::read(&inputs.dockerfile);
+    let settings = Check::in_force(&directives, &request.build_args)
+        .map_err(|error| syntax(inputs, FAILED, &[error]))?;
+    warnings.retain(|warning| settings.shows(warning));
+    check::tell(inputs, &warnings, events);
+    let dockerfile = dockerfile.map_err(|all| syntax(inputs, FAILED, &all))?;
+    Ok((dockerfile, settings, warnings))
+}
+
 /// What is to be done for one platform.
 fn plan(
     dockerfile: &Dockerfile,
@@ -121,9 +138,7 @@ fn plan(
         lower(dockerfile, &options, bases).map_err(|all| syntax(inputs, "failed to plan the build", &all))?;
     // What is wrong for one platform is wrong for the next.
     if request.platforms.first().is_none_or(|first| first == platform) {
-        for warning in &lowered.warnings {
-            events.event(Event::Warning(render(warning, &inputs.name, &inputs.dockerfile)));
-        }
+        check::tell(inputs, &lowered.warnings, events);
         if !lowered.unused_build_args.is_empty() {
             let names = lowered.unused_build_args.join(", ");
             events.event(Event::Warning(format!("one or more build-args were not consumed: {names}")));
@@ -154,6 +169,7 @@ fn options(
         no_cache_filter: request.no_cache_filter.clone(),
         add_hosts: request.add_hosts.clone(),
         created: export::UNDATED.to_owned(),
+        ignore: inputs.ignore.clone(),
         proxies: request.proxies.clone(),
         stage_contexts: request.sources.stages(),
         ..LowerOptions::default()

@@ -32,6 +32,8 @@ impl Events for Plain {
                 text.extend_from_slice(message.trim_end().as_bytes());
                 text.push(b'\n');
             }
+            // Of the step that read the Dockerfile, as BuildKit has it.
+            Event::Check(short) => text.extend_from_slice(format!("#1 WARN: {short}\n").as_bytes()),
             Event::Status(message) => {
                 text.extend_from_slice(message.as_bytes());
                 text.push(b'\n');

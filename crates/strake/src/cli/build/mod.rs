@@ -1,5 +1,6 @@
 //! `build`: a Dockerfile becomes an image.
 
+mod check;
 mod explain;
 mod run_args;
 mod sources;
@@ -24,7 +25,7 @@ use crate::cli::{CliError, Global, Outcome, interrupt, output};
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     /// Directory, Git repository or URL of the build context; `-` reads a tar, or a Dockerfile alone, from standard input
-    #[arg(value_name = "PATH|URL|-", required = true)]
+    #[arg(value_name = "PATH|URL|-", required_unless_present = "explain_rule")]
     pub path: Option<String>,
     /// Name or URL of the Dockerfile (default: `PATH/Dockerfile`); `-` reads it from standard input
     #[arg(short, long)]
@@ -80,6 +81,8 @@ pub(crate) struct Args {
     /// Print nothing but the image ID
     #[arg(short, long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub check: check::CheckArgs,
     /// Keep intermediate containers; taken for Docker's sake, there are none
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
     pub rm: Option<String>,
@@ -102,6 +105,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
         Some(After::Explain(explain)) => return explain::run(explain, global),
         None => {}
     }
+    if let Some(call) = args.check.call()? {
+        return check::run(&call, &args, global);
+    }
     let request = request(&args, global)?;
     if args.push && request.tags.is_empty() {
         return Err(CliError::new("--push needs a name to push to: give one by --tag"));
@@ -112,7 +118,11 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let quiet = args.quiet || args.progress == "quiet";
     let events: &dyn Events = if quiet { &Silent } else { &plain };
     let explained = explain::Explained::new(events);
-    let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, &explained);
+    let checks = check::Found::new(&explained);
+    let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, &checks);
+    if !quiet {
+        checks.tell();
+    }
     if args.cache.explain {
         explained.print();
     }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod cache_size;
+mod check;
 mod copy;
 mod entitlements;
 mod errors;
