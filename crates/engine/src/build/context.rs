@@ -225,7 +225,7 @@ impl Loading<'_> {
     }
 
     fn fetch<'f>(&'f self, downloads: &'f Downloads) -> Fetch<'f> {
-        Fetch { store: &self.engine.store, downloads, secrets: self.secrets, interrupted: self.interrupted }
+        Fetch { store: &self.engine.store, downloads, secrets: self.secrets, stops: vec![self.interrupted] }
     }
 }
 

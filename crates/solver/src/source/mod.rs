@@ -52,8 +52,8 @@ pub struct Fetch<'a> {
     pub downloads: &'a Downloads,
     /// Where credentials come from.
     pub secrets: &'a dyn Secrets,
-    /// Set from outside to give up.
-    pub interrupted: &'a AtomicBool,
+    /// Any of them is set from outside to give up.
+    pub stops: Vec<&'a AtomicBool>,
 }
 
 /// Told how a download goes.
@@ -91,7 +91,7 @@ impl Fetch<'_> {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.stops.iter().any(|stop| stop.load(Ordering::Relaxed))
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn solve(id: VertexId, source: &Source, session: &Session<'_>) -> Res
         store: session.store,
         downloads: session.downloads,
         secrets: session.secrets,
-        interrupted: session.interrupted,
+        stops: session.stops().to_vec(),
     };
     let told = Told { id, session, started: std::cell::Cell::new(false) };
     let fetched = match source {

@@ -316,6 +316,14 @@ fn a_download_is_given_up_when_that_is_asked_for() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(!child.wait().unwrap().success());
+    // So it is where another step fails.
+    let file = format!(
+        "FROM busybox AS a\nADD {} /f\nFROM busybox AS b\nRUN sleep 0.3; exit 7\nFROM busybox\nCOPY --from=a /f /\nCOPY --from=b /f /g\n",
+        web.url("/endless")
+    );
+    project.write("Dockerfile", &file);
+    let said = project.refused(&["--jobs", "4"]);
+    assert!(said.contains("exit code: 7"), "{said}");
     project.store.ok(&["system", "prune", "-af"]);
 }
 
