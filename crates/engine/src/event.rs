@@ -29,13 +29,28 @@ pub enum Event {
     TerminalGiven,
     /// How a build went, told once when its steps are done or one failed.
     Explained(crate::build::explain::BuildReport),
-    /// A step of a build; steps are numbered from 1 in the order they first show.
+    /// The steps of a build are known, in the order of their numbers. Steps that no Dockerfile has (reading it, looking
+    /// up base images, the export) begin without having been announced.
+    Plan(Vec<PlannedStep>),
+    /// A step of a build. Steps are numbered from 1 in the order of the Dockerfile, not in that of time: the same build
+    /// has the same numbers.
     Step {
         /// Its number.
         step: u32,
         /// What happened to it.
         what: Step,
     },
+}
+
+/// A step of a build that may have to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// Its number.
+    pub step: u32,
+    /// Its name, such as `[build 2/5] RUN make`.
+    pub name: String,
+    /// The steps that it builds on, by their numbers.
+    pub inputs: Vec<u32>,
 }
 
 /// What happened to a step of a build.
@@ -54,10 +69,28 @@ pub enum Step {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// One layer of an image that it fetches or sends moved on; as [`Event::Progress`].
+    Layer {
+        /// Which one.
+        id: String,
+        /// What is being done to it.
+        status: &'static str,
+        /// Bytes done so far.
+        done: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
     /// It is done, after this time.
     Done(std::time::Duration),
-    /// It failed, after this time; the build's error says why.
-    Failed(std::time::Duration),
+    /// It failed, after this time; the build's error says more.
+    Failed {
+        /// Since it began.
+        after: std::time::Duration,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// It was stopped, after this time, because another failed or the build was interrupted.
+    Canceled(std::time::Duration),
 }
 
 /// Where events go. Called from any thread of the verb, so a sink does its own locking; it must not block

@@ -28,6 +28,7 @@ pub mod load;
 pub mod login;
 pub mod logs;
 pub mod manifest;
+pub mod printable;
 pub mod prune;
 pub mod ps;
 pub mod pull;
@@ -42,6 +43,7 @@ pub mod search;
 pub mod serve;
 pub mod stop;
 pub mod tag;
+pub mod whole_file;
 
 mod archive;
 mod changes;
@@ -57,7 +59,7 @@ use oci::ImageId;
 use store::Image;
 
 pub use error::{Error, Kind, Result};
-pub use event::{Event, Events, Silent, Step};
+pub use event::{Event, Events, PlannedStep, Silent, Step};
 /// What requests that go to registries are made of: clients, accounts, configured hosts.
 pub use registry;
 pub use store::{ResolveError, Store};

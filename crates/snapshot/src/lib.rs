@@ -31,7 +31,7 @@ mod xattrs;
 pub use apply::{
     Applied, ApplyOptions, Limits, Lowers, Notes, UnpackOptions, apply, is_archive, unpack_into,
 };
-pub use diff::{DiffOptions, diff};
+pub use diff::{DiffOptions, Root, archive, diff};
 pub use entry::{Entry, Kind, LayerStat, Mtime, Owner};
 pub use error::{Error, Name};
 pub use normalize::normalize;

@@ -231,6 +231,6 @@ pub enum StepEvent<'a> {
     Output(Stream, &'a [u8]),
     /// It is done.
     Done(Duration),
-    /// It failed, or was ended because another did; the error is `solve`'s.
-    Failed(Duration),
+    /// It failed, after that time, for this reason; one that was ended because another failed is interrupted.
+    Failed(Duration, &'a Failure),
 }

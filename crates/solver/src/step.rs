@@ -99,8 +99,8 @@ pub(crate) fn run(task: &Task<'_>) -> Result<Tree, Failure> {
                 Failure::File(error) if error.is_interrupted() => Failure::Interrupted,
                 other => other,
             });
-            if result.is_err() {
-                session.observer.step(id, StepEvent::Failed(step.began.elapsed()));
+            if let Err(failure) = &result {
+                session.observer.step(id, StepEvent::Failed(step.began.elapsed(), failure));
             }
             result.map(Tree::Stack)
         }

@@ -11,6 +11,7 @@
 //! ROOT/containers/ID/             fs/ and work/ (writable layer), lock, and the engine's files
 //! ROOT/contexts/HEX               stat caches of build contexts
 //! ROOT/mounts/ID/{fs/,lock}       a cache mount; locked while a step uses it
+//! ROOT/builds/ID/                 the output of a past build's steps, and what else it has to tell
 //! ROOT/partial/HEX                a blob that has come in part, locked by who fetches it
 //! ROOT/partial/HEX.unpack         locked by who unpacks the layer of that ChainID
 //! ROOT/uploads/ID                 a blob on its way into the registry served from here; locked while it is written
@@ -40,6 +41,7 @@
 
 mod blob;
 mod broken;
+mod builds;
 mod cache;
 mod cache_mount;
 mod check;

@@ -14,7 +14,7 @@ use crate::image::{all_images, delete_image};
 use crate::lease::{Holding, is_live, owner};
 use crate::manifest::is_listed;
 use crate::remove::measure;
-use crate::schema::{CONTEXTS, TMP, WORK};
+use crate::schema::{BUILDS, CONTEXTS, TMP, WORK};
 use crate::sweep::names;
 use crate::{CacheMount, CacheRecord, ContainerRecord, Error, Image, Result, Store, SweepReport};
 
@@ -169,11 +169,14 @@ impl Store {
         self.prune_rows(options, &holding, &mut report)?;
         self.prune_orphans(&holding, &mut report)?;
         if options.contexts {
-            let dir = self.root().join(CONTEXTS);
-            let bytes = measure(&dir);
-            for name in names(&dir)? {
-                let path = dir.join(name);
-                crate::remove::remove_tree(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
+            let mut bytes = 0;
+            for dir in [CONTEXTS, BUILDS].map(|dir| self.root().join(dir)).into_iter().filter(|d| d.is_dir())
+            {
+                bytes += measure(&dir);
+                for name in names(&dir)? {
+                    let path = dir.join(name);
+                    crate::remove::remove_tree(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
+                }
             }
             if bytes > 0 {
                 report.add(PrunedItem::Contexts, bytes);

@@ -24,6 +24,8 @@ pub(crate) const BLOBS: &str = "blobs/sha256";
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const CONTAINERS: &str = "containers";
 pub(crate) const CONTEXTS: &str = "contexts";
+/// What past builds have to tell; made by the first build.
+pub(crate) const BUILDS: &str = "builds";
 pub(crate) const LEASES: &str = "leases";
 /// Cache mounts.
 pub(crate) const MOUNTS: &str = "mounts";
@@ -41,7 +43,7 @@ pub(crate) const DIRS: [&str; 11] =
     ["blobs", BLOBS, SNAPSHOTS, CONTAINERS, CONTEXTS, MOUNTS, LEASES, UPLOADS, WORK, TMP, PARTIAL];
 
 /// What may lie in a store's directory.
-pub(crate) const ENTRIES: [&str; 16] = [
+pub(crate) const ENTRIES: [&str; 17] = [
     VERSION,
     DATABASE,
     "strake.db-wal",
@@ -52,6 +54,7 @@ pub(crate) const ENTRIES: [&str; 16] = [
     SNAPSHOTS,
     CONTAINERS,
     CONTEXTS,
+    BUILDS,
     MOUNTS,
     LEASES,
     UPLOADS,

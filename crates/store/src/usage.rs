@@ -10,7 +10,7 @@ use crate::container::all_containers;
 use crate::image::all_images;
 use crate::lease::{is_live, owner};
 use crate::remove::measure;
-use crate::schema::{CONTEXTS, TMP, UPLOADS, WORK};
+use crate::schema::{BUILDS, CONTEXTS, TMP, UPLOADS, WORK};
 use crate::sweep::names;
 use crate::{CacheMount, CacheRecord, ContainerRecord, Result, Store};
 
@@ -269,7 +269,7 @@ impl Store {
         usage.registry_manifests = self
             .db()
             .read(|c| Ok(c.query_row("SELECT count(*) FROM registry_manifests", [], |row| row.get(0))?))?;
-        usage.contexts_size = measure(&self.root().join(CONTEXTS));
+        usage.contexts_size = measure(&self.root().join(CONTEXTS)) + measure(&self.root().join(BUILDS));
         usage.cache_size += usage.contexts_size;
         for (mount, in_use) in self.measured_cache_mounts()? {
             let size = mount.size.unwrap_or(0);

@@ -10,7 +10,7 @@ mod write;
 pub use read::Source;
 pub(crate) use read::{check_config, read, read_layout, record};
 pub use write::Format;
-pub(crate) use write::{Item, write};
+pub(crate) use write::{Archive, DockerManifest, Item, blob_path, write};
 
 /// The largest JSON document that an archive may hold, in bytes.
 pub(crate) const DOCUMENT_LIMIT: u64 = 16 << 20;

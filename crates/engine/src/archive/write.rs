@@ -31,10 +31,10 @@ pub(crate) struct Item {
 /// One entry of Docker's `manifest.json`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct DockerManifest {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
+pub(crate) struct DockerManifest {
+    pub config: String,
+    pub repo_tags: Option<Vec<String>>,
+    pub layers: Vec<String>,
 }
 
 /// Writes `items` to `out`. The same images give the same bytes.
@@ -44,9 +44,7 @@ pub(crate) fn write(
     format: Format,
     out: &mut (dyn Write + Send),
 ) -> Result<()> {
-    let mut archive = Archive { out, written: BTreeSet::new() };
-    archive.directory("blobs/")?;
-    archive.directory("blobs/sha256/")?;
+    let mut archive = Archive::new(out)?;
     let mut manifests = Vec::new();
     let mut docker = Vec::new();
     for item in items {
@@ -95,11 +93,10 @@ pub(crate) fn write(
         subject: None,
         annotations: Default::default(),
     };
-    archive.file("index.json", &json(&index))?;
+    archive.json("index.json", &index)?;
     if format == Format::Docker {
-        archive.file("manifest.json", &json(&docker))?;
+        archive.json("manifest.json", &docker)?;
     }
-    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     archive.end()
 }
 
@@ -135,16 +132,45 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("because these types have string keys only")
 }
 
-fn blob_path(digest: &Digest) -> String {
+/// Where a blob is in a layout.
+pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
 
-struct Archive<'a> {
+/// A layout that is written as a tar: blobs as they come, each once, then `index.json`.
+pub(crate) struct Archive<'a> {
     out: &'a mut (dyn Write + Send),
     written: BTreeSet<Digest>,
 }
 
-impl Archive<'_> {
+impl<'a> Archive<'a> {
+    /// Begins a layout.
+    pub fn new(out: &'a mut (dyn Write + Send)) -> Result<Archive<'a>> {
+        let mut archive = Archive { out, written: BTreeSet::new() };
+        archive.directory("blobs/")?;
+        archive.directory("blobs/sha256/")?;
+        Ok(archive)
+    }
+
+    /// Writes a blob that `copy` has the bytes of, as many as the descriptor says.
+    pub fn stream(
+        &mut self,
+        blob: &Descriptor,
+        copy: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
+    ) -> Result<()> {
+        if !self.written.insert(blob.digest.clone()) {
+            return Ok(());
+        }
+        self.header(&blob_path(&blob.digest), tar::EntryType::Regular, 0o644, blob.size)?;
+        copy(&mut *self.out)?;
+        self.pad(blob.size)
+    }
+
+    /// Writes a file of JSON.
+    pub fn json(&mut self, path: &str, value: &impl Serialize) -> Result<()> {
+        self.file(path, &json(value))
+    }
+
     fn header(&mut self, path: &str, kind: tar::EntryType, mode: u32, size: u64) -> Result<()> {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
@@ -177,7 +203,8 @@ impl Archive<'_> {
         self.pad(bytes.len() as u64)
     }
 
-    fn blob(&mut self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+    /// Writes a document.
+    pub fn blob(&mut self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         match self.written.insert(digest.clone()) {
             true => self.file(&blob_path(digest), bytes),
             false => Ok(()),
@@ -220,7 +247,9 @@ impl Archive<'_> {
         Ok(Descriptor::new(media_type::OCI_LAYER, layer.0.clone(), snapshot.tar_size))
     }
 
-    fn end(&mut self) -> Result<()> {
+    /// Ends the layout.
+    pub fn end(&mut self) -> Result<()> {
+        self.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         self.put(&[0; 1024])?;
         self.out.flush().map_err(|e| Error::io("write the archive", &e))
     }

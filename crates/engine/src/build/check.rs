@@ -20,6 +20,7 @@ pub use dockerfile::check::text::Detail;
 pub use dockerfile::check::{Origin, Rule};
 
 use crate::build::context::{GivenSecrets, Inputs, Loading};
+use crate::build::mask::Masks;
 use crate::build::request::{BuildRequest, ContextSource, DockerfileSource};
 use crate::build::{NamedSource, options, syntax};
 use crate::{Engine, Error, Result};
@@ -153,7 +154,8 @@ fn load(engine: Option<&Engine>, request: &BuildRequest, stream: &mut (dyn Read 
             Inputs::in_directory(path, request, stream)
         }
         (_, Some(engine)) => {
-            let secrets = GivenSecrets { given: &request.secrets };
+            let masks = Masks::default();
+            let secrets = GivenSecrets { given: &request.secrets, masks: &masks };
             let interrupted = &AtomicBool::new(false);
             Inputs::load(&Loading { engine, request, secrets: &secrets, interrupted, say: &|_| {} }, stream)
         }

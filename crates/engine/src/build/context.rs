@@ -19,6 +19,7 @@ use solver::source::{Downloads, Fetch, Listener};
 use store::{PendingSnapshot, Store};
 
 use crate::build::ignore::Ignore;
+use crate::build::mask::Masks;
 use crate::build::request::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
 use crate::build::sources::NamedSource;
 use crate::{Engine, Error, Result};
@@ -374,13 +375,17 @@ fn is_archive(head: &[u8]) -> bool {
 /// The secrets of a request; files are read when a step mounts them.
 pub(crate) struct GivenSecrets<'a> {
     pub given: &'a BTreeMap<String, SecretSource>,
+    /// Told what was given to a step.
+    pub masks: &'a Masks,
 }
 
 impl solver::Secrets for GivenSecrets<'_> {
     fn secret(&self, id: &str) -> Option<Vec<u8>> {
-        match self.given.get(id)? {
-            SecretSource::Value(bytes) => Some(bytes.clone()),
-            SecretSource::File(path) => fs::read(path).ok(),
-        }
+        let bytes = match self.given.get(id)? {
+            SecretSource::Value(bytes) => bytes.clone(),
+            SecretSource::File(path) => fs::read(path).ok()?,
+        };
+        self.masks.add(&bytes);
+        Some(bytes)
     }
 }

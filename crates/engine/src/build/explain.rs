@@ -177,7 +177,9 @@ impl Observer for Noting<'_> {
                 }
                 StepEvent::Missed(why) => note.why = Some(self.named(why)),
                 StepEvent::Done(took) => (note.outcome, note.took) = (Some(Outcome::Ran), Some(*took)),
-                StepEvent::Failed(took) => (note.outcome, note.took) = (Some(Outcome::Failed), Some(*took)),
+                StepEvent::Failed(took, _) => {
+                    (note.outcome, note.took) = (Some(Outcome::Failed), Some(*took))
+                }
                 StepEvent::Started | StepEvent::Output(..) => {}
             }
         }

@@ -1,18 +1,13 @@
-//! Layers and a config become an image with names.
+//! Layers and a config become an image, which is nowhere yet.
 
 use dockerfile::lower::Lowered;
-use oci::{ChainId, DiffId, Document, ImageConfig, ImageId, Reference, annotation};
-use store::{Base, ImageMeta};
+use oci::{ChainId, DiffId, Document, ImageConfig, ImageId, annotation};
+use store::{Base, Image, ImageMeta};
 
 use crate::{Engine, Result};
 
-/// Writes the config and records the image, which has no name yet.
-pub(crate) fn export(
-    engine: &Engine,
-    lowered: &Lowered,
-    layers: Vec<DiffId>,
-    say: &dyn Fn(&str),
-) -> Result<(ImageId, Option<Base>)> {
+/// The image of these layers, bottom layer first.
+pub(crate) fn image(engine: &Engine, lowered: &Lowered, layers: Vec<DiffId>) -> Result<Image> {
     let mut config = lowered.config.clone();
     config.rootfs.diff_ids = layers;
     if lowered.source_date_epoch.is_none() {
@@ -31,28 +26,7 @@ pub(crate) fn export(
         }
         meta.base = Some(Base { name: base.name.to_string(), digest: base.digest.clone() });
     }
-    let image = engine.store.put_image(&document.bytes, &meta)?;
-    say(&format!("writing image {image} done"));
-    Ok((image, meta.base))
-}
-
-/// Sets the references: the moment the build becomes visible by name. With several images each name stands for an
-/// index of them, and for `image` where one is run.
-pub(crate) fn name(
-    engine: &Engine,
-    references: &[Reference],
-    image: &ImageId,
-    images: &[ImageId],
-    say: &dyn Fn(&str),
-) -> Result<()> {
-    for reference in references {
-        engine.store.set_reference(reference, image)?;
-        if images.len() > 1 {
-            crate::manifest::set(engine, reference, images)?;
-        }
-        say(&format!("naming to {reference} done"));
-    }
-    Ok(())
+    Ok(Image { id: ImageId(document.digest.clone()), config: document, meta, added: 0, size: 0 })
 }
 
 /// Stands for the time of a history entry of this build until it is known.

@@ -14,21 +14,27 @@ pub mod failed;
 mod ignore;
 mod layout;
 mod leak;
+mod log;
+mod mask;
 mod observe;
+mod output;
 mod request;
 mod resolve;
 mod run_options;
 mod shell;
 mod solve;
 mod sources;
+mod summary;
+mod verify;
 
+use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use dockerfile::ast::{Check, Dockerfile};
 use dockerfile::lower::{LowerOptions, Lowered, lower};
 use dockerfile::{Diagnostic, Reading, render};
-use oci::{ImageId, Platform};
+use oci::Platform;
 
 pub(crate) use export::timestamp;
 pub use graph::Network;
@@ -37,13 +43,23 @@ pub use runtime::RuntimeChoice;
 pub use run_options::{Entitlement, Limits, RunOptions, Terminal};
 pub use shell::busybox_in;
 
+pub use log::{BuildRecord, LoggedStep, builds, find_build, find_steps, write_log};
+pub use output::{
+    Annotation, Annotations, ArchiveOutput, Destination, Exported, Format, ImageOutput, LayerCompression,
+    Layers, Level, Output, Pushing, Shape,
+};
 pub use request::{BuildRequest, BuildResult, ContextSource, DockerfileSource, SecretSource};
 pub use sources::{
     AgentSource, GitSettings, NamedSource, Sources, parse_named, parse_remote, remote_dockerfile,
 };
 
+pub use summary::{Ending, LayerSize, Summary, Timed};
+
 use crate::build::context::{Inputs, Loading};
+use crate::build::log::Log;
+use crate::build::mask::Masks;
 use crate::build::observe::{Steps, internal};
+use crate::build::output::{Made, Writing};
 use crate::build::resolve::Bases;
 use crate::build::solve::excerpt;
 use crate::{Engine, Error, Event, Events, Kind, Result};
@@ -51,20 +67,38 @@ use crate::{Engine, Error, Event, Events, Kind, Result};
 /// Builds an image.
 ///
 /// `stream` is read where the request says that the context or the Dockerfile is a stream;
-/// `interrupted` stops the build when it is set.
+/// `out` is written where an output says so; `interrupted` stops the build when it is set.
 pub fn build(
     engine: &Engine,
     request: &BuildRequest,
-    stream: &mut (dyn std::io::Read + Send),
+    stream: &mut (dyn Read + Send),
+    out: &mut (dyn Write + Send),
     interrupted: &AtomicBool,
     events: &dyn Events,
+) -> Result<BuildResult> {
+    let masks = Masks::default();
+    let steps = Steps::new(events, &masks, Log::begin(&engine.store, &request.shown()));
+    let result = work(engine, request, stream, out, interrupted, events, &steps, &masks);
+    steps.finish(result.as_ref().err());
+    result
+}
+
+#[allow(clippy::too_many_arguments, reason = "what a build needs and was not made yet")]
+fn work(
+    engine: &Engine,
+    request: &BuildRequest,
+    stream: &mut (dyn Read + Send),
+    out: &mut (dyn Write + Send),
+    interrupted: &AtomicBool,
+    events: &dyn Events,
+    steps: &Steps<'_>,
+    masks: &Masks,
 ) -> Result<BuildResult> {
     let began = Instant::now();
     arguments::multi_platform(request)?;
     let lease = engine.store.lease()?;
-    let steps = Steps::new(events);
-    let secrets = context::GivenSecrets { given: &request.secrets };
-    let inputs = internal(&steps, &context::title(request), |say| {
+    let secrets = context::GivenSecrets { given: &request.secrets, masks };
+    let inputs = internal(steps, &context::title(request), |say| {
         Inputs::load(&Loading { engine, request, secrets: &secrets, interrupted, say }, stream)
     })?;
     let (dockerfile, settings, mut warnings) = read(&inputs, request, events)?;
@@ -75,7 +109,7 @@ pub fn build(
     if platforms.is_empty() {
         platforms.push(Platform::host());
     }
-    let mut bases = Bases::new(engine, request, &steps, events, interrupted);
+    let mut bases = Bases::new(engine, request, steps, events, interrupted);
     // All are planned before the first runs: what cannot be is seen early.
     let plans = platforms
         .iter()
@@ -86,26 +120,37 @@ pub fn build(
         return Err(Error::invalid(format!("failed to solve: {violation}")));
     }
     let arguments = explain::arguments(&dockerfile);
-    let solved = solve::solve(engine, request, &inputs, &plans, &arguments, &steps, interrupted, events)?;
+    let solve = || solve::solve(engine, request, &inputs, &plans, &arguments, steps, interrupted, events);
+    let solved = solve()?;
+    if request.verify_reproducible {
+        verify::verify(engine, &inputs, steps, &plans, &solved, &solve()?)?;
+    }
     let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
-    let (image, base) = internal(&steps, "exporting to image", |say| {
-        let mut made = Vec::with_capacity(plans.len());
-        for (lowered, layers) in plans.iter().zip(solved) {
-            made.push(export::export(engine, lowered, layers, say)?);
-        }
-        let images: Vec<ImageId> = made.iter().map(|(image, _)| image.clone()).collect();
-        let (image, base) = made.swap_remove(host);
-        export::name(engine, &request.tags, &image, &images, say)?;
-        Ok((image, base))
-    })?;
+    let mut made = Vec::with_capacity(plans.len());
+    for ((lowered, layers), platform) in plans.iter().zip(solved).zip(&platforms) {
+        made.push(Made { platform: platform.clone(), image: export::image(engine, lowered, layers)? });
+    }
+    let epoch = plans[host].source_date_epoch;
+    let writing = Writing { engine, request, steps, made: &made, host, epoch };
+    let exported = writing.all(&request.outputs, out)?;
+    let image = &made[host].image;
+    let layers = summary::layers(&engine.store, &plans[host].graph, plans[host].target, image.layers())?;
     drop(lease);
-    let (cached, ran) = steps.counts();
-    if ran > 0
+    let summary = Summary { steps: steps.ended(), layers };
+    if summary.ran() > 0
         && let Err(error) = crate::cache::keep_within_limit(engine)
     {
         events.event(Event::Warning(format!("the build cache was not brought down to its limit: {error}")));
     }
-    Ok(BuildResult { image, references: request.tags.clone(), base, cached, ran, elapsed: began.elapsed() })
+    Ok(BuildResult {
+        id: steps.id(),
+        image: image.id.clone(),
+        references: exported.iter().flat_map(|exported| exported.names.clone()).collect(),
+        base: image.meta.base.clone(),
+        exported,
+        summary,
+        elapsed: began.elapsed(),
+    })
 }
 
 /// The Dockerfile, how it is to be checked, and what checking its text found.
@@ -165,7 +210,7 @@ fn options(
         source: inputs.dockerfile.clone(),
         labels: request.labels.clone(),
         source_date_epoch: request.epoch,
-        no_cache: request.no_cache,
+        no_cache: request.no_cache || request.verify_reproducible,
         no_cache_filter: request.no_cache_filter.clone(),
         add_hosts: request.add_hosts.clone(),
         created: export::UNDATED.to_owned(),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use oci::{ImageId, Platform, Reference};
 
 use super::run_options::RunOptions;
+use crate::build::output::{Exported, Output};
 use crate::build::sources::Sources;
+use crate::build::summary::Summary;
 
 /// What `build` is asked to do. Paths are on the host.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct BuildRequest {
     pub build_args: BTreeMap<String, String>,
     /// Names the image gets.
     pub tags: Vec<Reference>,
+    /// Where the result goes.
+    pub outputs: Vec<Output>,
     /// `--label`, by name.
     pub labels: BTreeMap<String, String>,
     /// Run every step, whatever is cached.
@@ -30,6 +34,8 @@ pub struct BuildRequest {
     pub no_cache_filter: Vec<String>,
     /// Fail where a step of these stages would have to run, and of what only they need; none for every stage.
     pub require_cached: Option<Vec<String>>,
+    /// Run every step twice, and fail where the second time gives something else.
+    pub verify_reproducible: bool,
     /// Look base images up at their registry even where they are in the store.
     pub pull: bool,
     /// What the image is to run on: none for this machine; with several, an image for each, under an index.
@@ -104,16 +110,32 @@ impl std::fmt::Debug for SecretSource {
 /// What a build made.
 #[derive(Debug, Clone)]
 pub struct BuildResult {
+    /// The build's own ID, by which its logs are kept; empty where none are.
+    pub id: String,
     /// The image; of several platforms the one for this machine, else the first.
     pub image: ImageId,
     /// The names it got.
     pub references: Vec<Reference>,
     /// The image it was built on; `None` for `scratch`.
     pub base: Option<store::Base>,
-    /// How many steps an earlier result stood for, and how many were run.
-    pub cached: usize,
-    /// How many steps were run.
-    pub ran: usize,
+    /// What became of each output.
+    pub exported: Vec<Exported>,
+    /// Its steps and layers.
+    pub summary: Summary,
     /// Time it all took.
     pub elapsed: Duration,
+}
+
+impl BuildRequest {
+    /// What is built, for lists: the context's directory or where it comes from.
+    pub(crate) fn shown(&self) -> String {
+        match (&self.context, self.tags.first()) {
+            (_, Some(name)) => name.familiar(),
+            (ContextSource::Directory(path), None) => path.display().to_string(),
+            (ContextSource::Stream, None) => "-".to_owned(),
+            (ContextSource::Remote(graph::Source::Git(git)), None) => git.redacted(),
+            (ContextSource::Remote(graph::Source::Http(http)), None) => http.redacted(),
+            (ContextSource::Remote(_), None) => String::new(),
+        }
+    }
 }

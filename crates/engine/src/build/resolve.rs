@@ -9,7 +9,7 @@ use store::ResolveError;
 
 use crate::archive;
 use crate::build::layout;
-use crate::build::observe::{Steps, internal};
+use crate::build::observe::{Steps, internal, internal_with};
 use crate::build::request::BuildRequest;
 use crate::build::sources::{NamedSource, context_name};
 use crate::pull::{PullRequest, PullSource, pull};
@@ -189,8 +189,8 @@ impl<'a> Bases<'a> {
             names: platform.matches(&Platform::host()),
             ..PullRequest::new(source, platform.clone())
         };
-        let pulled = internal(self.steps, &name, |_| {
-            pull(self.engine, &request, &self.request.registry, self.events)
+        let pulled = internal_with(self.steps, &name, |within| {
+            pull(self.engine, &request, &self.request.registry, within)
         })?;
         let one = pulled.first().ok_or_else(|| Error::internal("a pull without a result"))?;
         let mut found = self.resolved(reference, &one.image)?;

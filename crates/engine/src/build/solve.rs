@@ -16,7 +16,7 @@ use crate::build::request::BuildRequest;
 use crate::build::run_options::Entitlement;
 use crate::build::shell::{self, Stopped};
 use crate::build::{failed, leak};
-use crate::{Engine, Error, Event, Events, Result};
+use crate::{Engine, Error, Event, Events, Result, printable};
 
 /// Solves the plans; gives the layers of each, bottom layer first.
 #[allow(clippy::too_many_arguments, reason = "it is the whole build that is solved")]
@@ -54,7 +54,8 @@ pub(crate) fn solve(
                 (&together.0, together.1.clone())
             }
         };
-        let observer = steps.observe(&plan.graph);
+        let numbers = steps.plan(&plan.graph, &targets);
+        let observer = steps.observe(&plan.graph, numbers);
         let noting = Noting::new(&observer, &plan.graph, arguments);
         let required = required.clone();
         let job = Job { plan, targets: &targets, required, search: search.as_ref() };
@@ -124,7 +125,7 @@ impl Job<'_> {
         interrupted: &AtomicBool,
     ) -> Result<Vec<Vec<DiffId>>> {
         let Job { plan, targets, required, search } = self;
-        let secrets = GivenSecrets { given: &request.secrets };
+        let secrets = GivenSecrets { given: &request.secrets, masks: steps.masks };
         let session = Session {
             store: &engine.store,
             mode: runtime::mode().unwrap_or(runtime::Mode::Root),
@@ -152,7 +153,7 @@ impl Job<'_> {
         match solved {
             Ok(solved) => Ok(solved.into_iter().map(|solved| solved.layers).collect()),
             Err(Stopped::Failed(error)) => {
-                let told = tell(inputs, &plan.graph, error);
+                let told = tell(inputs, &plan.graph, steps, error);
                 Err(match session.take_failed() {
                     Some(kept) => failed::after(engine, request, plan, kept, told, steps, search),
                     None => told,
@@ -163,28 +164,36 @@ impl Job<'_> {
     }
 }
 
+/// Lines of a failed step's output that its error repeats.
+const TAIL: usize = 20;
+
 /// A failed step in BuildKit's layout: the end of its output, its Dockerfile lines, the reason last.
-fn tell(inputs: &Inputs, graph: &Graph, error: solver::Error) -> Error {
+fn tell(inputs: &Inputs, graph: &Graph, steps: &Steps<'_>, error: solver::Error) -> Error {
     let Some(vertex) = error.vertex.map(|id| graph.vertex(id)) else {
         let cause = Error::from(error.failure);
         return cause.context("failed to solve");
     };
     let mut detail = String::new();
+    let mut hint = None;
     if let solver::Failure::Exit { tail, .. } = &error.failure {
-        let tail = String::from_utf8_lossy(tail);
-        detail.push_str(&format!("------\n > {}:\n{}\n------\n", vertex.name, last_lines(&tail, 20)));
+        let tail = printable::last_lines(&steps.masks.apply(tail), TAIL);
+        let (step, lines) = steps.failed().unwrap_or_default();
+        let left_out = lines.saturating_sub(tail.len() as u64);
+        detail.push_str(&format!("------\n > {}:\n", vertex.name));
+        if left_out > 0 {
+            detail.push_str(&format!("[{left_out} lines before]\n"));
+            hint = Some(format!("strake build logs {step} prints all {lines} lines of the step"));
+        }
+        tail.iter().for_each(|line| detail.push_str(&format!("{line}\n")));
+        detail.push_str("------\n");
     }
     if let Some(location) = vertex.location {
         detail.push_str(&excerpt(inputs, location));
         detail.push('\n');
     }
-    let cause = Error::from(error.failure);
+    let mut cause = Error::from(error.failure);
+    cause.hints.extend(hint);
     Error { message: format!("failed to solve: {}", cause.message), detail, ..cause }
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 /// The lines of the Dockerfile around `location`, in BuildKit's layout: `>>>` marks the step.

@@ -38,6 +38,8 @@ struct Copy<'a> {
     linked: HashMap<(u64, u64), PathBuf>,
     /// Of the host's own user namespace: whoever is not, can make no devices and give files to few.
     real: bool,
+    /// Seconds since 1970: the time of all copies, instead of their own.
+    epoch: Option<i64>,
 }
 
 /// Copies what `source` is a handle of to `name` of the directory `to`. A file takes the place of one that is there; a
@@ -57,6 +59,16 @@ pub(crate) fn children(source: BorrowedFd<'_>, to: BorrowedFd<'_>, owners: Owner
     Copy::new(to, owners).children(source, to, Path::new(""), 0)
 }
 
+/// As [`children`]; with `epoch`, seconds since 1970, all copies have that time.
+pub(crate) fn children_dated(
+    source: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    owners: Owners,
+    epoch: Option<i64>,
+) -> io::Result<()> {
+    Copy { epoch, ..Copy::new(to, owners) }.children(source, to, Path::new(""), 0)
+}
+
 /// Gives the directory `to` owner, mode, xattrs and times of the directory `source`.
 pub(crate) fn directory_like(to: BorrowedFd<'_>, source: BorrowedFd<'_>) -> io::Result<()> {
     Copy::new(to, Owners::Keep).finish(to, source, &fstat(source)?)
@@ -71,7 +83,7 @@ pub(crate) fn plain_directory(path: &Path) -> io::Result<()> {
 impl<'a> Copy<'a> {
     fn new(top: BorrowedFd<'a>, owners: Owners) -> Copy<'a> {
         let real = runtime::mode().is_none_or(|mode| mode == runtime::Mode::Root);
-        Copy { top, owners, linked: HashMap::new(), real }
+        Copy { top, owners, linked: HashMap::new(), real, epoch: None }
     }
 
     fn children(
@@ -184,7 +196,7 @@ impl<'a> Copy<'a> {
         if kind != FileType::Symlink {
             chmodat(to, name, mode(stat), AtFlags::empty())?;
         }
-        utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
+        utimensat(to, name, &self.times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(true)
     }
 
@@ -195,7 +207,15 @@ impl<'a> Copy<'a> {
         }
         fchmod(dest, mode(stat))?;
         copy_xattrs(source, dest)?;
-        Ok(futimens(dest, &times(stat))?)
+        Ok(futimens(dest, &self.times(stat))?)
+    }
+
+    fn times(&self, stat: &Stat) -> Timestamps {
+        let time = match self.epoch {
+            Some(epoch) => Timespec { tv_sec: epoch, tv_nsec: 0 },
+            None => Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
+        };
+        Timestamps { last_access: time, last_modification: time }
     }
 
     fn ids(&self, stat: &Stat) -> Option<(Option<Uid>, Option<Gid>)> {
@@ -220,7 +240,7 @@ fn allowed(done: rustix::io::Result<()>, real: bool) -> io::Result<()> {
 }
 
 /// Makes the directory `name` of `to`, or takes the one that is there, and opens it.
-pub(super) fn directory(to: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+pub(crate) fn directory(to: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     match mkdirat(to, name, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
@@ -258,9 +278,4 @@ fn copy_xattrs(source: BorrowedFd<'_>, dest: BorrowedFd<'_>) -> io::Result<()> {
 
 fn mode(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode & 0o7777)
-}
-
-fn times(stat: &Stat) -> Timestamps {
-    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-    Timestamps { last_access: time, last_modification: time }
 }

@@ -38,13 +38,22 @@ pub(super) fn is_meant(entry: &Descriptor, text: &str) -> bool {
 pub(super) fn of_image(engine: &Engine, id: &ImageId) -> Result<Descriptor> {
     let image = engine.image(id)?;
     let mut entry = match &image.meta.manifest {
-        Some(digest) if engine.store.has_blob(digest)? => {
+        Some(digest) if says_the_same(engine, &image, digest)? => {
             Raw::new(engine.store.read_blob(digest, transfer::MANIFEST_LIMIT)?, None)?.descriptor()
         }
         _ => Descriptor::new(media_type::OCI_CONFIG, id.0.clone(), image.config.bytes.len() as u64),
     };
     entry.platform = known(image.config.value.platform());
     Ok(entry)
+}
+
+/// Whether the manifest is here and has the image's annotations: a build may have given it others since.
+fn says_the_same(engine: &Engine, image: &store::Image, digest: &oci::Digest) -> Result<bool> {
+    if !engine.store.has_blob(digest)? {
+        return Ok(false);
+    }
+    let raw = Raw::new(engine.store.read_blob(digest, transfer::MANIFEST_LIMIT)?, None)?;
+    Ok(raw.media_type == media_type::DOCKER_MANIFEST || raw.manifest()?.annotations == image.meta.annotations)
 }
 
 /// What `text` names: an image or list of the store, else one of a registry. With `all`, of a list all images.

@@ -21,15 +21,13 @@ pub use annotate::{Annotations, annotate};
 pub(crate) use entry::{origin, without_notes};
 pub use inspect::{Inspected, inspect};
 
-/// Makes an index of images of the store, and lets `name` stand for it: what `build` of several platforms does. Which
-/// image the tag of that name runs is for [`store::Store::set_reference`], before.
+/// An index of images of the store: what `build` of several platforms makes.
 ///
 /// # Errors
 /// [`crate::Kind::NotFound`] for an image that is not here.
-pub fn set(engine: &Engine, name: &Reference, images: &[ImageId]) -> Result<Digest> {
-    let _lease = engine.store.lease()?;
+pub(crate) fn index_of_images(engine: &Engine, images: &[ImageId]) -> Result<Index> {
     let entries = images.iter().map(|id| entry::of_image(engine, id)).collect::<Result<Vec<_>>>()?;
-    keep(engine, name, &index_of(entries, ManifestFormat::Oci))
+    Ok(index_of(entries, ManifestFormat::Oci))
 }
 
 /// How a list is begun.
@@ -166,7 +164,8 @@ fn no_list(name: &Reference) -> Error {
     Error::not_found(format!("No such manifest: {}", name.familiar()))
 }
 
-fn keep(engine: &Engine, name: &Reference, index: &Index) -> Result<Digest> {
+/// Lets `name` stand for the index. Which image the tag of that name runs is for [`store::Store::set_reference`], before.
+pub(crate) fn keep(engine: &Engine, name: &Reference, index: &Index) -> Result<Digest> {
     let document = Document::of(index.clone());
     if document.bytes.len() as u64 > transfer::MANIFEST_LIMIT {
         return Err(Error::invalid(format!("the manifest list {} has become too long", name.familiar())));

@@ -30,7 +30,7 @@ impl Push<'_> {
     pub(super) fn image(&self, image: &Image, held: Option<Digest>, target: &Destination) -> Result<Raw> {
         let before = match held {
             Some(held) => Some(held),
-            None => image.meta.manifest.clone().filter(|digest| self.is_for_registries(digest)),
+            None => image.meta.manifest.clone().filter(|digest| self.is_for_registries(digest, image)),
         };
         let sent = self.image_once(image, before, target);
         match sent {
@@ -43,11 +43,16 @@ impl Push<'_> {
     }
 
     /// Whether a manifest is one that is sent as it is: an archive's has its layers uncompressed, and then neither is
-    /// sent so, nor would images built on it share what was sent.
-    fn is_for_registries(&self, digest: &Digest) -> bool {
+    /// sent so, nor would images built on it share what was sent. Nor is one that a build has given other annotations
+    /// since.
+    fn is_for_registries(&self, digest: &Digest, image: &Image) -> bool {
         let bytes = self.engine.store.read_blob(digest, transfer::MANIFEST_LIMIT);
         let manifest = bytes.ok().and_then(|bytes| Raw::new(bytes, None).ok()?.manifest().ok());
         manifest.is_some_and(|manifest| {
+            let docker = manifest.media_type.as_deref() == Some(media_type::DOCKER_MANIFEST);
+            if !docker && manifest.annotations != image.meta.annotations {
+                return false;
+            }
             manifest.layers.iter().all(|layer| {
                 !matches!(layer.media_type.as_str(), media_type::OCI_LAYER | media_type::DOCKER_LAYER)
             })
@@ -103,37 +108,7 @@ impl Push<'_> {
         {
             return Ok(raw.clone());
         }
-        let format = self.options.format.unwrap_or_default();
-        let (media_type, config) = match format {
-            ManifestFormat::Oci => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
-            ManifestFormat::Docker => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
-        };
-        let layers: Vec<Descriptor> = layers
-            .iter()
-            .map(|layer| Descriptor {
-                media_type: way::media_type(&layer.media_type, format),
-                ..layer.clone()
-            })
-            .collect();
-        if format == ManifestFormat::Docker
-            && layers.iter().any(|l| l.media_type == media_type::DOCKER_LAYER_ZSTD)
-        {
-            return Err(Error::invalid("a Docker manifest has no layers compressed by zstd")
-                .hint("use --format oci, or --compression gzip with --force-compression"));
-        }
-        let document = Document::of(Manifest {
-            schema_version: 2,
-            media_type: Some(media_type.to_owned()),
-            artifact_type: None,
-            config: Descriptor::new(config, image.config.digest.clone(), image.config.bytes.len() as u64),
-            layers,
-            subject: None,
-            annotations: match format {
-                ManifestFormat::Oci => image.meta.annotations.clone(),
-                ManifestFormat::Docker => Default::default(),
-            },
-        });
-        Raw::new(document.bytes, Some(media_type))
+        manifest_for(image, layers, self.options.format.unwrap_or_default())
     }
 
     /// Sends layers and config; what they are then.
@@ -296,6 +271,37 @@ impl Push<'_> {
         let id = layer.digest.short().to_owned();
         self.events.event(Event::Progress { id, status, done: layer.size, total: Some(layer.size) });
     }
+}
+
+/// A new manifest of the image with these layers, whose digests are those that they leave by.
+pub(crate) fn manifest_for(image: &Image, layers: &[Descriptor], format: ManifestFormat) -> Result<Raw> {
+    let (media_type, config) = match format {
+        ManifestFormat::Oci => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
+        ManifestFormat::Docker => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
+    };
+    let layers: Vec<Descriptor> = layers
+        .iter()
+        .map(|layer| Descriptor { media_type: way::media_type(&layer.media_type, format), ..layer.clone() })
+        .collect();
+    if format == ManifestFormat::Docker
+        && layers.iter().any(|l| l.media_type == media_type::DOCKER_LAYER_ZSTD)
+    {
+        return Err(Error::invalid("a Docker manifest has no layers compressed by zstd")
+            .hint("use --format oci, or --compression gzip with --force-compression"));
+    }
+    let document = Document::of(Manifest {
+        schema_version: 2,
+        media_type: Some(media_type.to_owned()),
+        artifact_type: None,
+        config: Descriptor::new(config, image.config.digest.clone(), image.config.bytes.len() as u64),
+        layers,
+        subject: None,
+        annotations: match format {
+            ManifestFormat::Oci => image.meta.annotations.clone(),
+            ManifestFormat::Docker => Default::default(),
+        },
+    });
+    Raw::new(document.bytes, Some(media_type))
 }
 
 fn id_of(way: &Way) -> String {

@@ -9,12 +9,14 @@ mod list;
 mod record;
 mod way;
 
-use oci::{DEFAULT_TAG, Digest, ImageId, Reference, media_type};
+use oci::{DEFAULT_TAG, Digest, Document, ImageId, Index, Reference, media_type};
 use registry::Client;
 pub use snapshot::compress::Method;
 
 use crate::transfer::{self, Raw};
 use crate::{Engine, Error, Event, Events, Result};
+pub(crate) use image::manifest_for;
+pub(crate) use way::{Way, media_type as as_media_type, oci_layer, way};
 
 /// What to push.
 #[derive(Debug, Clone)]
@@ -107,6 +109,70 @@ pub(crate) fn push_as(
 ) -> Result<Pushed> {
     let _lease = engine.store.lease()?;
     Push { engine, client, options, events }.named(local, remote)
+}
+
+/// What a build made, on its way to a registry.
+pub(crate) struct Built<'a> {
+    /// The images in the store, one for each platform.
+    pub images: &'a [ImageId],
+    /// Which of them is run here.
+    pub host: usize,
+    /// The index that lists them, where there are several.
+    pub index: Option<&'a Index>,
+    /// It gets no name there.
+    pub by_digest: bool,
+}
+
+/// Pushes what was built as `name`. If it gets that name, the store's name stands for what was sent from then on.
+pub(crate) fn push_built(
+    engine: &Engine,
+    built: &Built<'_>,
+    name: &Reference,
+    options: &PushOptions,
+    client: &Client,
+    events: &dyn Events,
+) -> Result<Raw> {
+    let _lease = engine.store.lease()?;
+    let push = Push { engine, client, options, events };
+    let tag = name.tag.clone().unwrap_or_else(|| DEFAULT_TAG.to_owned());
+    let target = Destination {
+        repository: client.repository(name),
+        name: name.name(),
+        tag: (!built.by_digest).then_some(tag),
+    };
+    let sent = match built.index {
+        None => {
+            let image = engine.image(&built.images[built.host])?;
+            let sent = push.image(&image, None, &target)?;
+            if !built.by_digest {
+                record::sent(engine, name, name, &image.id, &sent)?;
+            }
+            sent
+        }
+        Some(index) => {
+            let raw = Raw::new(Document::of(index.clone()).bytes, None)?;
+            let sent = match push.list(raw, &target)? {
+                list::Sent::Whole(sent) => sent,
+                list::Sent::Missing(missing) => {
+                    return Err(Error::not_found(format!(
+                        "manifest {} is neither here nor at the registry",
+                        missing.digest
+                    )));
+                }
+            };
+            if !built.by_digest {
+                record::sent_index(engine, name, &target, Some(&built.images[built.host]), &sent)?;
+            }
+            sent
+        }
+    };
+    events.event(Event::Status(format!(
+        "{}: digest: {} size: {}",
+        target.tag.as_deref().unwrap_or("untagged"),
+        sent.digest,
+        sent.bytes.len()
+    )));
+    Ok(sent)
 }
 
 struct Push<'a> {
@@ -239,6 +305,6 @@ impl Destination {
 }
 
 /// Threads that compress one layer.
-fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).min(16)
 }

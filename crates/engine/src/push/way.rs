@@ -9,7 +9,7 @@ use crate::Result;
 
 /// How a layer leaves.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// As what is known: its bytes are here, or can be made again.
     Known(Box<Descriptor>),
     /// Compressed now, for the first time in this way.
@@ -31,7 +31,13 @@ pub(super) fn ways(
         .collect()
 }
 
-fn way(store: &Store, diff_id: &DiffId, before: Option<&Descriptor>, options: &PushOptions) -> Result<Way> {
+/// The way of one layer, which `before` was the last time.
+pub(crate) fn way(
+    store: &Store,
+    diff_id: &DiffId,
+    before: Option<&Descriptor>,
+    options: &PushOptions,
+) -> Result<Way> {
     if let (None, Some(before)) = (options.method, before)
         && (store.has_blob(&before.digest)? || store.compressed_to(&before.digest)?.is_some())
     {
@@ -63,7 +69,7 @@ fn compression(media_type: &str) -> Compression {
 }
 
 /// OCI's media type of a layer.
-pub(super) fn oci_layer(compression: Compression) -> &'static str {
+pub(crate) fn oci_layer(compression: Compression) -> &'static str {
     match compression {
         Compression::Gzip => media_type::OCI_LAYER_GZIP,
         Compression::Zstd => media_type::OCI_LAYER_ZSTD,
@@ -72,7 +78,7 @@ pub(super) fn oci_layer(compression: Compression) -> &'static str {
 }
 
 /// A layer's media type in the manner of `format`; foreign ones stay what they are.
-pub(super) fn media_type(held: &str, format: ManifestFormat) -> String {
+pub(crate) fn media_type(held: &str, format: ManifestFormat) -> String {
     if media_type::is_foreign_layer(held) || !media_type::is_layer(held) {
         return held.to_owned();
     }

@@ -9,19 +9,21 @@
 
 mod changes;
 pub(crate) mod chunks;
+mod compare;
 pub(crate) mod walk;
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci::DiffId;
 use rustix::fs::SeekFrom;
 
 use crate::error::{Error, Name};
 use crate::owners::Owners;
-use crate::{Entry, LayerStat, TarWriter};
+use crate::{Entry, Kind, LayerStat, Mtime, TarWriter};
 pub use changes::{Said, changes};
+pub use compare::{Difference, How, first_difference};
 use walk::{Found, Walk};
 
 /// How to read a layer directory.
@@ -53,6 +55,49 @@ pub fn diff(layer: &Path, out: impl Write + Send, opts: &DiffOptions) -> Result<
         Ok(totals)
     })?;
     Ok(LayerStat { diff_id: DiffId(hashed.digest), tar_size: hashed.len, usage, inodes })
+}
+
+/// A tree that becomes a part of an archive.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The directory on the host.
+    pub path: PathBuf,
+    /// Owners that it could not hold.
+    pub owners: Owners,
+    /// The directory of the archive that it is put in, without slashes around it; empty: its root.
+    pub prefix: Vec<u8>,
+}
+
+/// Writes whole trees, not layers, to `out` as one uncompressed tar; with `mtime`, all files have that time.
+///
+/// # Errors
+/// As [`diff`].
+pub fn archive(roots: &[Root], mtime: Option<Mtime>, out: impl Write) -> Result<(), Error> {
+    let mut tar = TarWriter::new(io::BufWriter::with_capacity(BUFFER, out));
+    let mut buffer = vec![0; BUFFER];
+    let beneath = |prefix: &[u8], path: &[u8]| match prefix {
+        [] => path.to_vec(),
+        prefix => [prefix, b"/", path].concat(),
+    };
+    for Root { path, owners, prefix } in roots {
+        if !prefix.is_empty() {
+            let mut top = Entry::new(prefix.clone(), Kind::Directory, 0o755);
+            top.mtime = mtime.unwrap_or_default();
+            tar.entry(&top).map_err(|e| Error::io("writing an archive", e))?;
+        }
+        let mut walk = Walk::new(path, owners)?;
+        while let Some(Found { mut entry, content }) = walk.next()? {
+            entry.path = beneath(prefix, &entry.path);
+            if let Kind::HardLink(first) = &mut entry.kind {
+                *first = beneath(prefix, first);
+            }
+            entry.mtime = mtime.unwrap_or(entry.mtime);
+            let written = write_entry(&mut tar, &entry, content.as_ref(), &mut buffer);
+            written.map_err(|e| Error::io(format!("adding {} to an archive", Name::from(&entry.path)), e))?;
+        }
+    }
+    tar.finish().map_err(|e| Error::io("writing an archive", e))?;
+    Ok(())
 }
 
 const BUFFER: usize = 128 << 10;

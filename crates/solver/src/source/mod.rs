@@ -113,7 +113,7 @@ pub(crate) fn solve(id: VertexId, source: &Source, session: &Session<'_>) -> Res
     let event = match (&fetched, told.started.get()) {
         (Ok(_), false) => StepEvent::Cached,
         (Ok(_), true) => StepEvent::Done(began.elapsed()),
-        (Err(_), _) => StepEvent::Failed(began.elapsed()),
+        (Err(failure), _) => StepEvent::Failed(began.elapsed(), failure),
     };
     session.observer.step(id, event);
     Ok(Tree::Stack(Stack::new(vec![fetched?.layer])))

@@ -4,13 +4,12 @@
 //! The lines are drawn over the last ones from where events come in, a few times a second; no thread is behind it, and
 //! the terminal is left as any other program finds it, whenever the command ends.
 
-use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::Event;
-use rustix::termios::tcgetwinsize;
 
+use crate::cli::live::{self, Frame, Line};
 use crate::cli::units;
 
 /// Time between two drawings.
@@ -26,8 +25,7 @@ struct State {
     layers: Vec<Layer>,
     /// Bytes that had come in all, at times of the last seconds.
     recent: Vec<(Instant, u64)>,
-    /// Lines on the screen that are to be drawn over.
-    drawn: usize,
+    frame: Frame,
     last: Option<Instant>,
 }
 
@@ -124,40 +122,24 @@ impl State {
             self.draw(Instant::now());
             *self = State::default();
         }
-        let mut out = self.erase();
-        out.push_str(text);
-        out.push('\n');
-        self.drawn = 0;
-        write(&out);
-        if !self.layers.is_empty() {
-            self.draw(Instant::now());
-        }
-    }
-
-    fn erase(&self) -> String {
-        match self.drawn {
-            0 => String::new(),
-            lines => format!("\x1b[{lines}A\r\x1b[J"),
-        }
+        self.draw_below(text, Instant::now());
     }
 
     fn draw(&mut self, now: Instant) {
-        if self.layers.is_empty() {
+        self.draw_below("", now);
+    }
+
+    fn draw_below(&mut self, above: &str, now: Instant) {
+        if self.layers.is_empty() && above.is_empty() {
             return;
         }
-        let (columns, rows) = match tcgetwinsize(io::stderr()) {
-            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
-            _ => (80, 24),
+        let (columns, rows) = live::size();
+        let lines: Vec<Line> = match self.layers.is_empty() {
+            true => Vec::new(),
+            false => self.lines(columns, rows, now).into_iter().map(Line::plain).collect(),
         };
-        let lines = self.lines(columns, rows, now);
-        let mut out = self.erase();
-        for line in &lines {
-            out.push_str(line);
-            out.push('\n');
-        }
-        self.drawn = lines.len();
+        self.frame.draw(above, &lines, false);
         self.last = Some(now);
-        write(&out);
     }
 
     /// What is to be seen, each line narrower than the terminal, and fewer than it has rows.
@@ -240,11 +222,6 @@ fn short(time: Duration) -> String {
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
     }
-}
-
-fn write(text: &str) {
-    // Where nobody is left to be told, the transfer goes on.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod container_values;
 mod copy;
 mod cp;
 mod create;
+mod csv;
 mod diff;
 mod export;
 mod history;
@@ -38,6 +39,7 @@ mod inspect;
 mod interrupt;
 mod kill;
 mod limits;
+mod live;
 mod load;
 mod login;
 mod logout;
@@ -238,6 +240,19 @@ verbs! {
 }
 
 verbs! {
+    /// What is asked of builds that are over: the first word after `build`. A directory of that name is built as
+    /// `./NAME`.
+    BuildVerb {
+        /// Say why the steps of the last build ran, or that they were cached
+        Explain => build_explain,
+        /// List the builds that are remembered
+        History => build_history,
+        /// Print what the steps of a build printed
+        Logs => build_logs,
+    }
+}
+
+verbs! {
     ContainerVerb {
         /// Create a new image from a container's changes
         Commit => commit,
@@ -361,6 +376,9 @@ group!(registry, RegistryVerb);
 group!(manifest_group, ManifestVerb);
 group!(system, SystemVerb);
 
+use build::explain as build_explain;
+use build::history as build_history;
+use build::logs as build_logs;
 use inspect::container as container_inspect;
 use inspect::image as image_inspect;
 use manifest::add as manifest_add;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use engine::container::{MountKind, MountPoint};
 
-use crate::cli::CliError;
+use crate::cli::{CliError, csv};
 
 /// `-v source:target[:options]`, or `-v target`. A missing source is made, as Docker does.
 pub(crate) fn volume(text: &str) -> Result<MountPoint, CliError> {
@@ -68,7 +68,7 @@ pub(crate) fn mount(text: &str) -> Result<MountPoint, CliError> {
     let (mut kind, mut source, mut target, mut read_only) = ("volume".to_owned(), None, None, false);
     let mut options = Vec::new();
     let bad = |why: String| CliError::new(format!("invalid argument {text:?} for \"--mount\" flag: {why}"));
-    for field in fields(text) {
+    for field in csv::fields(text) {
         let (name, value) = field.split_once('=').unwrap_or((&field, ""));
         match name.trim().to_lowercase().as_str() {
             "type" => kind = value.to_lowercase(),
@@ -107,26 +107,6 @@ pub(crate) fn mount(text: &str) -> Result<MountPoint, CliError> {
     }
 }
 
-/// The fields of a line of CSV: one in quotes may have commas.
-fn fields(text: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let last = all.last_mut().expect("because it begins with one and only grows");
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                last.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => all.push(String::new()),
-            c => last.push(c),
-        }
-    }
-    all
-}
-
 /// `--device path[:path in the container[:permissions]]`
 pub(crate) fn device(text: &str) -> Result<(String, String), CliError> {
     let bad = || CliError::new(format!("bad format for device: {text}"));
@@ -151,7 +131,6 @@ mod tests {
 
     #[test]
     fn a_mount_is_a_line_of_csv() {
-        assert_eq!(fields("type=bind,\"src=/a,b\",ro"), ["type=bind", "src=/a,b", "ro"]);
         let made = mount("type=tmpfs,dst=/t,tmpfs-size=1m,readonly").unwrap();
         assert_eq!(made.kind, MountKind::Tmpfs(vec!["size=1m".into()]));
         assert!(made.read_only && made.target == "/t");

@@ -2,12 +2,13 @@
 //! layer, as Docker prints where there is no terminal.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use engine::{Event, Events};
 
 use crate::cli::bars::Bars;
+use crate::cli::live;
 
 /// Prints what happens to the layers. On a terminal the last state is drawn, and stays, when this is dropped.
 pub(crate) struct Transfer(Form);
@@ -21,8 +22,7 @@ enum Form {
 impl Transfer {
     /// In the form that standard error is for.
     pub(crate) fn new() -> Transfer {
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        match io::stderr().is_terminal() && !dumb {
+        match live::is_possible() {
             true => Transfer(Form::Live(Bars::new())),
             false => Transfer(Form::Lines(Mutex::default())),
         }

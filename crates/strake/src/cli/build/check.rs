@@ -119,7 +119,9 @@ pub(super) fn run(call: &Call, args: &Args, global: &Global) -> Outcome {
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let request = super::request(args, global)?;
+    let tags = args.tags.iter().map(|text| super::tag(text)).collect::<Result<Vec<_>, _>>()?;
+    let outputs = args.output.outputs(&tags, args.platform.len())?;
+    let request = super::request(args, tags, outputs, global)?;
     let engine = engine(&request, global)?;
     let engine = engine.as_ref();
     let mut stream = io::stdin();

@@ -37,7 +37,7 @@ pub(crate) struct CacheArgs {
 
 /// Options of `build explain`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ExplainArgs {
+pub(crate) struct Args {
     /// How it is written: text, or json for programs
     #[arg(long, value_parser = ["text", "json"], default_value = "text")]
     pub format: String,
@@ -58,7 +58,7 @@ pub(crate) fn ask(args: &CacheArgs, request: &mut BuildRequest) -> Result<(), Cl
 }
 
 /// `build explain`: about the build that ended last.
-pub(crate) fn run(args: &ExplainArgs, global: &Global) -> Outcome {
+pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     let report = explain::last_build(&global.engine()?)?;
     match args.format.as_str() {
         "json" => {
@@ -82,11 +82,9 @@ impl<'a> Explained<'a> {
         Explained { to, report: Mutex::default() }
     }
 
-    /// Prints the report, if it came that far.
-    pub(crate) fn print(&self) {
-        if let Some(report) = self.report.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            eprint!("\n{}", text(&report));
-        }
+    /// The report, if it came that far.
+    pub(crate) fn text(&self) -> Option<String> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).take().map(|report| text(&report))
     }
 }
 

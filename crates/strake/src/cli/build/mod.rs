@@ -1,7 +1,12 @@
-//! `build`: a Dockerfile becomes an image.
+//! `build`: a Dockerfile becomes an image. What is asked of builds that are over (`build logs`, …) has files of its own.
 
 mod check;
-mod explain;
+pub(crate) mod history;
+pub(crate) mod logs;
+mod metadata;
+mod output;
+
+pub(crate) mod explain;
 mod run_args;
 mod sources;
 
@@ -13,18 +18,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use engine::build::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
-use engine::push::{PushOptions, PushRequest};
-use engine::{Engine, Events, Silent};
 use oci::{Platform, Reference};
 
-use crate::cli::progress::Plain;
-use crate::cli::transfer::Transfer;
-use crate::cli::{CliError, Global, Outcome, interrupt, output};
+use crate::cli::output::{self as stdout, Stream};
+use crate::cli::progress::{Mode, Progress};
+use crate::cli::{BuildVerb, CliError, Global, Outcome, interrupt};
+use output::{OutputArgs, Outputs};
 
+/// A build; or, where the first word is one of [`BuildVerb`], what is asked of those that are over.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Args {
-    /// Directory, Git repository or URL of the build context; `-` reads a tar, or a Dockerfile alone, from standard input
+    #[command(subcommand)]
+    verb: Option<BuildVerb>,
+    /// Directory, Git repository or URL of the build context; `-` reads a tar, or a Dockerfile alone, from standard
+    /// input. A directory that is called as a command below is built as `./NAME`
     #[arg(value_name = "PATH|URL|-", required_unless_present = "explain_rule")]
     pub path: Option<String>,
     /// Name or URL of the Dockerfile (default: `PATH/Dockerfile`); `-` reads it from standard input
@@ -69,15 +81,11 @@ pub(crate) struct Args {
     /// OCI runtime for RUN instructions: `crun`, `runc` or a path (default: built in)
     #[arg(long)]
     pub runtime: Option<PathBuf>,
-    /// Push the image, by all its names, when it is built
-    #[arg(long)]
-    pub push: bool,
-    /// Write the image ID to this file
-    #[arg(long, value_name = "FILE")]
-    pub iidfile: Option<PathBuf>,
-    /// How progress is shown
-    #[arg(long, value_parser = ["auto", "plain", "quiet", "tty"], default_value = "auto")]
-    pub progress: String,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// How progress is shown: auto, tty, plain, quiet, none or rawjson (default: $BUILDKIT_PROGRESS, else auto)
+    #[arg(long, value_name = "MODE")]
+    pub progress: Option<String>,
     /// Print nothing but the image ID
     #[arg(short, long)]
     pub quiet: bool,
@@ -86,89 +94,88 @@ pub(crate) struct Args {
     /// Keep intermediate containers; taken for Docker's sake, there are none
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
     pub rm: Option<String>,
-    /// Taken for Docker's sake: images are always loaded into the store
-    #[arg(long, hide = true)]
-    pub load: bool,
-    #[command(subcommand)]
-    pub after: Option<After>,
-}
-
-/// What is asked of a build that has ended. A context of such a name is `./explain`.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum After {
-    /// Say why the steps of the last build ran, or that they were cached
-    Explain(explain::ExplainArgs),
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
-    match &args.after {
-        Some(After::Explain(explain)) => return explain::run(explain, global),
-        None => {}
+    if let Some(verb) = args.verb {
+        return verb.run(global);
     }
     if let Some(call) = args.check.call()? {
         return check::run(&call, &args, global);
     }
-    let request = request(&args, global)?;
-    if args.push && request.tags.is_empty() {
-        return Err(CliError::new("--push needs a name to push to: give one by --tag"));
+    let tags = args.tags.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
+    let outputs = args.output.outputs(&tags, args.platform.len())?;
+    let mode = mode(&args)?;
+    let to_stdout = outputs.use_stdout();
+    let request = request(&args, tags, outputs, global)?;
+    if let Some(path) = &args.output.iidfile {
+        // A build that fails leaves no ID of an earlier one.
+        let _ = fs::remove_file(path);
     }
     let engine = global.engine_for_containers()?;
     let interrupted = interrupt::watch()?;
-    let plain = Plain::default();
-    let quiet = args.quiet || args.progress == "quiet";
-    let events: &dyn Events = if quiet { &Silent } else { &plain };
-    let explained = explain::Explained::new(events);
+    let progress = Progress::new(mode)?;
+    let mut out = Stream::new(io::stdout());
+    let explained = explain::Explained::new(&progress);
     let checks = check::Found::new(&explained);
-    let result = engine::build::build(&engine, &request, &mut io::stdin(), interrupted, &checks);
-    if !quiet {
+    let result = engine::build::build(&engine, &request, &mut io::stdin(), &mut out, interrupted, &checks);
+    let report = args.cache.explain.then(|| explained.text()).flatten();
+    progress.finish(result.as_ref().ok().map(|built| (&built.summary, built.image.short())));
+    if !matches!(mode, Mode::Quiet | Mode::None | Mode::RawJson) {
         checks.tell();
     }
-    if args.cache.explain {
-        explained.print();
+    if let Some(report) = report {
+        stdout::say(&format!("\n{}", report.trim_end()));
     }
-    let result = result?;
-    if args.push {
-        push(&engine, &request, quiet)?;
+    let result = match result {
+        Ok(result) => {
+            out.finish(Ok::<(), CliError>(()))?;
+            result
+        }
+        Err(error) => return out.finish(Err(CliError::from(error))).map(|()| ExitCode::FAILURE),
+    };
+    let id = metadata::image_id(&result);
+    if let Some(path) = &args.output.iidfile {
+        fs::write(path, &id).map_err(|e| CliError::new(format!("cannot write {}: {e}", path.display())))?;
     }
-    if let Some(path) = &args.iidfile {
-        fs::write(path, result.image.to_string())
-            .map_err(|e| CliError::new(format!("cannot write {}: {e}", path.display())))?;
+    if let Some(path) = &args.output.metadata_file {
+        metadata::write(path, &result)?;
     }
-    if quiet {
-        output::text(&format!("{}\n", result.image))?;
+    if mode == Mode::Quiet && !to_stdout {
+        stdout::text(&format!("{id}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Pushes all names that the image got.
-fn push(engine: &Engine, request: &BuildRequest, quiet: bool) -> Result<(), CliError> {
-    let transfer = Transfer::new();
-    let events: &dyn Events = if quiet { &Silent } else { &transfer };
-    for name in &request.tags {
-        let push = PushRequest { name: name.clone(), all_tags: false, options: PushOptions::default() };
-        engine::push::push(engine, &push, &request.registry, events)?;
+/// The display that is asked for, by an option or by Docker's variable.
+fn mode(args: &Args) -> Result<Mode, CliError> {
+    let asked = args.progress.clone().unwrap_or_else(|| env::var("BUILDKIT_PROGRESS").unwrap_or_default());
+    match Mode::parse(&asked)? {
+        // As buildx: what is to be silent has no display.
+        Mode::Auto | Mode::Quiet if args.quiet => Ok(Mode::Quiet),
+        _ if args.quiet && args.progress.is_none() => Ok(Mode::Quiet),
+        _ if args.quiet => Err(CliError::new(format!("progress={asked} and quiet cannot be used together"))),
+        mode => Ok(mode),
     }
-    Ok(())
 }
 
-fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
+fn request(
+    args: &Args,
+    tags: Vec<Reference>,
+    outputs: Outputs,
+    global: &Global,
+) -> Result<BuildRequest, CliError> {
     let build_args = build_args(&args.build_args);
-    let context = sources::context(args.path.as_deref().unwrap_or_default(), &build_args)?;
+    // The command line demands one.
+    let context = sources::context(args.path.as_deref().unwrap_or("."), &build_args)?;
     let dockerfile = sources::dockerfile(args.file.as_deref());
     if matches!((&context, &dockerfile), (ContextSource::Stream, DockerfileSource::Stream)) {
         return Err(CliError::new("invalid argument: can't use stdin for both build context and dockerfile"));
     }
-    let tags = args
-        .tags
-        .iter()
-        .map(|tag| match Reference::parse(tag) {
-            Ok(reference) if reference.digest.is_some() => {
-                Err(CliError::new(format!("invalid tag {tag:?}: a digest is made by the build, not given")))
-            }
-            Ok(reference) => Ok(reference.with_default_tag()),
-            Err(error) => Err(CliError::new(format!("invalid tag {tag:?}: {error}"))),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let epoch = outputs.epoch.map_or_else(|| epoch(&args.build_args), |seconds| Ok(Some(seconds)))?;
+    if outputs.rewrite_timestamp && epoch.is_none() {
+        stdout::say("WARNING: rewrite-timestamp is specified, but no source-date-epoch was found");
+    }
     let platforms =
         args.platform.iter().map(|text| text.trim().parse::<Platform>()).collect::<Result<Vec<_>, _>>();
     let mut request = BuildRequest {
@@ -177,6 +184,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
         target: args.target.clone(),
         build_args,
         tags,
+        outputs: outputs.all,
         labels: args
             .labels
             .iter()
@@ -184,6 +192,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         no_cache: false,
+        verify_reproducible: args.output.verify_reproducible,
         no_cache_filter: Vec::new(),
         require_cached: None,
         pull: args.pull,
@@ -196,7 +205,7 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
         add_hosts: args.add_hosts.iter().map(|host| host_entry(host)).collect::<Result<_, _>>()?,
         secrets: args.secrets.iter().map(|secret| self::secret(secret)).collect::<Result<_, _>>()?,
         run: args.run.options()?,
-        epoch: epoch(&args.build_args)?,
+        epoch,
         jobs: args.jobs,
         runtime: match &args.runtime {
             None => engine::build::RuntimeChoice::Embedded,
@@ -208,6 +217,17 @@ fn request(args: &Args, global: &Global) -> Result<BuildRequest, CliError> {
     };
     explain::ask(&args.cache, &mut request)?;
     Ok(request)
+}
+
+/// A name that the image gets.
+fn tag(text: &str) -> Result<Reference, CliError> {
+    match Reference::parse(text) {
+        Ok(reference) if reference.digest.is_some() => {
+            Err(CliError::new(format!("invalid tag {text:?}: a digest is made by the build, not given")))
+        }
+        Ok(reference) => Ok(reference.with_default_tag()),
+        Err(error) => Err(CliError::new(format!("invalid tag {text:?}: {error}"))),
+    }
 }
 
 /// `NAME=value`; a name alone takes its value from the environment, and is nothing where that has none.

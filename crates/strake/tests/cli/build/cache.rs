@@ -15,6 +15,10 @@ fn steps(said: &str) -> (Vec<String>, Vec<String>) {
             continue;
         }
         let step = name.split_once("] ").map_or(name, |(_, step)| step).to_owned();
+        // An image that is there is a step without work.
+        if step.starts_with("FROM ") {
+            continue;
+        }
         match pair[1].ends_with(" CACHED") {
             true => cached.push(step),
             false => ran.push(step),

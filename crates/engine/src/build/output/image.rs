@@ -1,0 +1,107 @@
+//! The image in the store, by its names, and on its way to registries.
+
+use oci::{Descriptor, Digest, ImageId, Index, Reference};
+
+use super::{Exported, ImageOutput, LayerCompression, Level, Pushing, Writing};
+use crate::build::observe::{internal, internal_with};
+use crate::push::{Built, PushOptions, push_built};
+use crate::transfer::Raw;
+use crate::{Error, Result, manifest};
+
+impl Writing<'_> {
+    /// Puts the images into the store, lets the names stand for them, and pushes those.
+    pub(super) fn image(&self, output: &ImageOutput) -> Result<Exported> {
+        let store = &self.engine.store;
+        let (images, index) = internal(self.steps, "exporting to image", |say| {
+            let mut images = Vec::with_capacity(self.made.len());
+            for made in self.made {
+                let mut meta = made.image.meta.clone();
+                meta.annotations.extend(output.annotations.of(Level::Manifest, Some(&made.platform)));
+                let id = store.put_image(&made.image.config.bytes, &meta)?;
+                say(&format!("writing image {id} done"));
+                images.push(id);
+            }
+            let index = match images.len() {
+                1 => None,
+                _ => Some(self.index(&images, output)?),
+            };
+            if output.push != Pushing::ByDigest {
+                self.name(&output.names, &images[self.host], index.as_ref(), say)?;
+            }
+            Ok((images, index))
+        })?;
+        let mut manifest = None;
+        if output.push != Pushing::No {
+            for name in &output.names {
+                manifest = Some(self.push(output, name, &images, index.as_ref())?);
+            }
+        }
+        Ok(Exported { names: output.names.clone(), manifest })
+    }
+
+    fn index(&self, images: &[ImageId], output: &ImageOutput) -> Result<Index> {
+        let mut index = manifest::index_of_images(self.engine, images)?;
+        for (entry, made) in index.manifests.iter_mut().zip(self.made) {
+            entry.annotations.extend(output.annotations.of(Level::ManifestDescriptor, Some(&made.platform)));
+        }
+        index.annotations.extend(output.annotations.of(Level::Index, None));
+        Ok(index)
+    }
+
+    /// Sets the references: the moment the build becomes visible by name. With several images each name stands for
+    /// their index, and for `image` where one is run.
+    fn name(
+        &self,
+        names: &[Reference],
+        image: &ImageId,
+        index: Option<&Index>,
+        say: &dyn Fn(&str),
+    ) -> Result<()> {
+        for name in names {
+            self.engine.store.set_reference(name, image)?;
+            if let Some(index) = index {
+                manifest::keep(self.engine, name, index)?;
+            }
+            say(&format!("naming to {name} done"));
+        }
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        output: &ImageOutput,
+        name: &Reference,
+        images: &[ImageId],
+        index: Option<&Index>,
+    ) -> Result<Descriptor> {
+        let by_digest = output.push == Pushing::ByDigest;
+        let options = PushOptions {
+            method: match output.layers.compression {
+                LayerCompression::Usual => None,
+                LayerCompression::Method(method) => Some(method),
+                LayerCompression::Uncompressed => {
+                    return Err(Error::unsupported("layers are pushed compressed: by gzip or zstd"));
+                }
+            },
+            force: output.layers.force,
+            format: output.layers.format,
+            jobs: None,
+        };
+        let built = Built { images, host: self.host, index, by_digest };
+        let shown = if by_digest { name.familiar_name() } else { name.familiar() };
+        let sent = internal_with(self.steps, &format!("pushing {shown}"), |within| {
+            push_built(self.engine, &built, name, &options, &self.request.registry, within)
+        })?;
+        self.descriptor(&sent)
+    }
+
+    /// What is told of a manifest: for an image of one platform with the digest of its config.
+    fn descriptor(&self, sent: &Raw) -> Result<Descriptor> {
+        let mut descriptor = sent.descriptor();
+        if !sent.is_index() {
+            let config: Digest = sent.manifest()?.config.digest;
+            descriptor.annotations.insert("config.digest".to_owned(), config.to_string());
+        }
+        Ok(descriptor)
+    }
+}
