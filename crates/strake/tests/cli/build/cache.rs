@@ -142,6 +142,24 @@ fn mounts_count_by_what_they_show() {
 }
 
 #[test]
+fn a_copy_with_one_file_changed_is_what_it_says() {
+    let project = Project::new(&[("Dockerfile", "FROM busybox\nCOPY d /d\n")]);
+    (0..100).for_each(|n| project.write(&format!("d/f{n}"), &format!("file {n}")));
+    // What has only just changed is not remembered.
+    std::thread::sleep(Duration::from_millis(200));
+    project.built(&[]);
+    project.write("d/f5", "changed");
+    project.built(&[]);
+    // Most of it is linked from the layer before, unread: the layers must be what their digests say.
+    assert_eq!(project.store.run(&["system", "check"]).code, 0);
+    assert_eq!(project.sh("cat /d/f5 /d/f99; ls /d | wc -l"), "changedfile 99100\n");
+    let id = project.id();
+    project.built(&["--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1700000000"]);
+    assert_ne!(project.id(), id);
+    assert_eq!(project.store.run(&["system", "check"]).code, 0);
+}
+
+#[test]
 fn secrets_are_in_no_key() {
     let project = Project::new(&[(
         "Dockerfile",
