@@ -24,6 +24,7 @@ pub mod images;
 pub mod import;
 pub mod info;
 pub mod inspect;
+mod listed;
 pub mod load;
 pub mod login;
 pub mod logs;

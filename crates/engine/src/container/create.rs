@@ -13,6 +13,8 @@ use crate::{Engine, Error, Result};
 pub struct CreateRequest {
     /// The image, as named by the user; it is in the store.
     pub image: String,
+    /// The one of that name for this platform; `None`: the one that the name stands for.
+    pub platform: Option<oci::Platform>,
     /// Name of the container; `None`: two words.
     pub name: Option<String>,
     /// `--entrypoint`; an empty text resets the image's.
@@ -24,7 +26,12 @@ pub struct CreateRequest {
 /// Makes the container and takes its lock.
 pub fn create(engine: &Engine, request: &CreateRequest) -> Result<(Container, ContainerLock)> {
     let _lease = engine.store.lease()?;
-    let id = engine.resolve(&request.image)?;
+    let id = match &request.platform {
+        Some(platform) => engine
+            .image_for(&request.image, platform)?
+            .ok_or_else(|| Error::not_found(format!("No such image for {platform}: {}", request.image)))?,
+        None => engine.resolve(&request.image)?,
+    };
     let image = engine.image(&id)?;
     let layers = image.layers().to_vec();
     let container_id = new_id()?;

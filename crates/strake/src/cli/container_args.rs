@@ -295,6 +295,7 @@ impl ContainerArgs {
         }
         Ok(CreateRequest {
             image: self.image().to_owned(),
+            platform: self.wanted_platform()?,
             name: self.name.clone(),
             entrypoint: self.entrypoint.clone(),
             run,

@@ -12,17 +12,9 @@ impl ContainerArgs {
     /// Pulls the image where it is missing, or always, as asked.
     pub(crate) fn ensure_image(&self, engine: &Engine, global: &Global) -> Result<(), CliError> {
         let here = engine.store.resolve(self.image());
-        let wanted = match &self.platform {
-            Some(text) => Some(text.parse::<Platform>().map_err(|e| CliError::new(e.to_string()))?),
-            None => None,
-        };
+        let wanted = self.wanted_platform()?;
         let other = match (&here, &wanted) {
-            (Ok(id), Some(wanted)) => engine
-                .store
-                .image(id)
-                .ok()
-                .flatten()
-                .is_some_and(|i| !i.config.value.platform().matches(wanted)),
+            (Ok(_), Some(wanted)) => engine.image_for(self.image(), wanted)?.is_none(),
             _ => false,
         };
         let pull = match (self.pull.as_str(), &here) {
@@ -60,6 +52,14 @@ impl ContainerArgs {
             }
         })?;
         Ok(())
+    }
+}
+
+impl ContainerArgs {
+    /// `--platform`, if it was given.
+    pub(crate) fn wanted_platform(&self) -> Result<Option<Platform>, CliError> {
+        let wanted = self.platform.as_ref().map(|text| text.parse::<Platform>());
+        wanted.transpose().map_err(|e| CliError::new(e.to_string()))
     }
 }
 

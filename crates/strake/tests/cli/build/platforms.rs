@@ -86,10 +86,24 @@ fn bases_of_other_platforms_do_not_take_a_name_over() {
 fn what_cannot_run_here_is_refused_before_anything_runs() {
     let file = "FROM scratch AS first\nCOPY file /\nFROM scratch\nCOPY --from=first /file /\nRUN [\"/x\"]\n";
     let store = with_context(&[("Dockerfile", file), ("file", "x")]);
-    let refused = store.run(&["build", "--platform", "linux/amd64,linux/s390x", "context"]);
+    let refused = store.run(&["build", "--platform", "linux/amd64,linux/nothing", "context"]);
     assert_ne!(refused.code, 0);
-    assert!(refused.stderr.contains("linux/s390x") && refused.stderr.contains("emulate"), "{refused:?}");
+    assert!(refused.stderr.contains("linux/nothing") && refused.stderr.contains("emulate"), "{refused:?}");
     assert!(!refused.stderr.contains("COPY file"), "{refused:?}");
     let unnamed = store.run(&["build", "--push", "context"]);
     assert!(unnamed.stderr.contains("--tag"), "{unnamed:?}");
+}
+
+#[test]
+fn a_container_is_of_the_image_for_its_platform() {
+    let store = for_both();
+    store.ok(&["build", "--platform", BOTH, "-t", "app:1", "context"]);
+    for (platform, wanted) in [("linux/amd64", "amd64 amd64"), ("linux/arm64", "arm64 arm64")] {
+        let container = store.ok(&["create", "--platform", platform, "app:1", "/app"]);
+        let image = store.ok(&["inspect", "--format", "{{.Image}}", container.trim()]);
+        assert_eq!(architecture(&store, image.trim()), wanted);
+    }
+    let args = ["create", "--pull", "never", "--platform", "linux/s390x", "app:1", "/app"];
+    let said = store.fails(125, &args);
+    assert!(said.contains("No such image for linux/s390x: app:1"), "{said}");
 }
