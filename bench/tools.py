@@ -94,8 +94,7 @@ class Buildah(Tool):
     name = "buildah"
 
     def __init__(self, place):
-        # podman takes no run root of more than 50 characters.
-        self.store = ["--root", f"{place}/{self.name}", "--runroot", f"{place}/{self.name[0]}"]
+        self.store = ["--root", f"{place}/{self.name}", "--runroot", f"{place}/{self.name}-run"]
         self.base = [self.name, *self.store]
 
     def build(self, context, tag, *flags):

@@ -157,6 +157,10 @@ impl From<solver::Failure> for Error {
         let message = failure.to_string();
         match failure {
             solver::Failure::Store(error) => error.into(),
+            solver::Failure::Fetch(error) => match error.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(_) => Error::new(Kind::BuildFailed, message),
+            },
             solver::Failure::Snapshot(error) => error.into(),
             solver::Failure::Runtime(error) => error.into(),
             solver::Failure::Io { doing, path, source } => {

@@ -20,6 +20,7 @@ mod pages;
 mod registry;
 mod repository;
 mod retry;
+pub mod s3;
 pub mod search;
 mod verify;
 pub mod web;

@@ -12,7 +12,6 @@ use crate::output::Stream;
 use crate::secret;
 use crate::session::StepEvent;
 use crate::step::{Made, Step, Tree};
-use crate::unpack::unpack;
 
 /// Looks up the sources of `op`, whose numbers of inputs are the step's.
 pub(crate) fn prepare<'a>(step: &Step<'a>, op: &'a FileOp) -> Result<Prepared<'a>, Failure> {
@@ -34,7 +33,7 @@ fn input<'a>(step: &Step<'a>, number: usize, tree: &Tree) -> Result<Input<'a>, F
             None => Err(Failure::Unsupported(format!("there is no build context {name:?}"))),
         },
         Tree::Stack(stack) => {
-            unpack(step.session.store, &stack.layers)?;
+            step.session.unpack(&stack.layers)?;
             let lowers = step.session.store.lowers(&stack.layers)?;
             let label = step.graph.vertex(step.vertex.inputs[number]).name.clone();
             Ok(Input::Image { lowers, label })
@@ -49,7 +48,7 @@ pub(crate) fn run(
     previous: Option<&Path>,
 ) -> Result<(Made, Option<Content>), Failure> {
     let session = step.session;
-    unpack(session.store, &step.base.layers)?;
+    session.unpack(&step.base.layers)?;
     let base = session.store.lowers(&step.base.layers)?;
     let pending = session.store.begin_snapshot()?;
     let done = prepared.run(&Options {

@@ -97,6 +97,9 @@ pub enum Failure {
     /// A layer that is neither unpacked nor held as a blob.
     #[error("layer {0} is not in the store: pull its image again")]
     MissingLayer(oci::DiffId),
+    /// A layer that is elsewhere and did not come.
+    #[error("{0}")]
+    Fetch(Box<dyn std::error::Error + Send + Sync>),
     /// A layer whose content is not what its image says.
     #[error(
         "the layer that should be {wanted} unpacked as {found}: the blob {blob} is not what its image says"

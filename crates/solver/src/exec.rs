@@ -20,7 +20,6 @@ use crate::output::{self, Stream, Tail};
 use crate::secret;
 use crate::session::StepEvent;
 use crate::step::{Made, Step};
-use crate::unpack;
 use crate::user::{self, User};
 
 const SIGKILL: i32 = 9;
@@ -53,7 +52,7 @@ pub(crate) struct Prepared {
 /// The container of the step on its base.
 pub(crate) fn prepare(step: &Step<'_>, exec: &Exec) -> Result<Prepared, Failure> {
     let session = step.session;
-    unpack(session.store, &step.base.layers)?;
+    session.unpack(&step.base.layers)?;
     let lowers = session.store.lowers(&step.base.layers)?;
     let pending = session.store.begin_snapshot()?;
     let user = find_user_in(&lowers, &exec.user)?;

@@ -43,6 +43,6 @@ pub use limits::Limits;
 pub use merge::clone_layer;
 pub use output::Stream;
 pub use schedule::solve;
-pub use session::{Jobs, Lazy, Observer, Required, Secrets, Session, StepEvent};
+pub use session::{Elsewhere, Jobs, Lazy, Observer, Required, Secrets, Session, StepEvent};
 pub use step::{Solved, Tree};
 pub use unpack::{LayerBytes, Verified, at_once, missing, row, unpack, unpack_stack};

@@ -13,7 +13,7 @@ use snapshot::{DiffOptions, LayerStat};
 use crate::error::Failure;
 use crate::session::Session;
 use crate::step::Stack;
-use crate::unpack::{options, row, unpack};
+use crate::unpack::{missing, options, row};
 use snapshot::ApplyOptions;
 
 /// Puts `layer`, the one layer of `from`, on `base`.
@@ -28,15 +28,22 @@ pub(crate) fn restack(
     if session.store.snapshot(&chain)?.is_some() {
         return Ok(stack);
     }
-    unpack(session.store, &base.layers)?;
     let at = from.layers.iter().position(|l| l == layer).expect("because the layer is one of the stack's");
     let Some(made) = ChainId::of(&from.layers[..=at]) else {
         return Ok(stack);
     };
+    // Where one of the two is not here the layer waits until a step needs the stack.
+    if session.store.snapshot(&made)?.is_none() || !missing(session.store, &base.layers)?.is_empty() {
+        return Ok(stack);
+    }
     let source = session.store.snapshot_dir(&made);
     let pending = session.store.begin_snapshot()?;
     let stat = clone_layer(&source, pending.fs(), session.store.lowers(&base.layers)?)?;
-    session.store.commit_snapshot(pending, base.chain.as_ref(), &row(&stat))?;
+    let restacked = session.store.commit_snapshot(pending, base.chain.as_ref(), &row(&stat))?;
+    // The layer is as old as it was before: so it is on every machine.
+    if let Some(made) = session.store.snapshot(&made)? {
+        session.store.date_snapshot(&restacked, made.created)?;
+    }
     Ok(stack)
 }
 

@@ -1,14 +1,14 @@
 //! What a solve works with, and whom it tells.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use graph::{Network, VertexId};
-use oci::{ChainId, Digest};
-use store::{PendingSnapshot, StepClaim, Store};
+use oci::{ChainId, DiffId, Digest};
+use store::{CacheRecord, PendingSnapshot, StepClaim, Store};
 
 use crate::context::Context;
 use crate::error::Failure;
@@ -48,6 +48,8 @@ pub struct Session<'a> {
     pub downloads: &'a Downloads,
     /// Content of `/etc/resolv.conf` in steps.
     pub resolv_conf: Vec<u8>,
+    /// What is known of results and layers that are not in the store.
+    pub elsewhere: &'a dyn Elsewhere,
     /// Told of everything that happens.
     pub observer: &'a dyn Observer,
     /// Set from outside to stop: running steps are killed, nothing new begins.
@@ -190,6 +192,11 @@ impl Session<'_> {
         self.lazy.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Makes sure that every layer of the stack `layers` (bottom layer first) is unpacked, wherever it is.
+    pub(crate) fn unpack(&self, layers: &[DiffId]) -> Result<(), Failure> {
+        self.elsewhere.unpack(layers)
+    }
+
     /// Whether somebody asked for the solve to stop.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed)
@@ -210,6 +217,27 @@ impl Session<'_> {
 pub trait Secrets: Sync {
     /// The bytes of the secret `id`; `None` where none of that name was given.
     fn secret(&self, id: &str) -> Option<Vec<u8>>;
+}
+
+/// Results and layers that are not in the store: of caches that are shared, of images whose layers come when a step
+/// needs them.
+pub trait Elsewhere: Sync {
+    /// Whether there can be results: if not, no file is read for a key that only they could match.
+    fn has_results(&self) -> bool;
+    /// The layers that a step of that key made, bottom layer first. They may be anywhere.
+    fn find(&self, key: &Digest) -> Option<Vec<DiffId>>;
+    /// Whether somebody wants to know what came of steps that were found in the store.
+    fn wants_known(&self) -> bool;
+    /// Told of each key and result of this solve, made now or before.
+    fn known(&self, record: CacheRecord);
+    /// Fills the empty directory `dir` on the host with what is known of the cache mount of that key, and says whether
+    /// anything is.
+    fn fill_mount(&self, key: &str, dir: &Path) -> bool;
+    /// Makes sure that every layer of the stack `layers` (bottom layer first) is unpacked in the store.
+    ///
+    /// # Errors
+    /// [`Failure::MissingLayer`] for one that is nowhere; [`Failure::Fetch`] for one that did not come.
+    fn unpack(&self, layers: &[DiffId]) -> Result<(), Failure>;
 }
 
 /// Told of what happens to vertices; called from any thread.

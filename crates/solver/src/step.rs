@@ -262,19 +262,44 @@ impl Step<'_> {
 
     /// Whether there was ever a result of this step that a key could match.
     fn has_records(&self) -> Result<bool, Failure> {
-        Ok(!self.session.store.cache_nearest(&self.identity, 1)?.is_empty())
+        Ok(self.session.elsewhere.has_results()
+            || !self.session.store.cache_nearest(&self.identity, 1)?.is_empty())
     }
 
     /// The result that an earlier run left for `key`, told as a hit.
-    fn look_up(&self, _kind: CacheKind, key: &Key) -> Result<Option<Stack>, Failure> {
-        match self.vertex.ignore_cache {
-            true => Ok(None),
-            false => self.look_up_digest(key.digest()),
+    fn look_up(&self, kind: CacheKind, key: &Key) -> Result<Option<Stack>, Failure> {
+        if self.vertex.ignore_cache {
+            return Ok(None);
         }
+        let digest = key.digest();
+        if let Some(stack) = self.look_up_digest(digest.clone())? {
+            return Ok(Some(stack));
+        }
+        let Some(made) = self.session.elsewhere.find(&digest) else { return Ok(None) };
+        let stack = Stack::new([self.base.layers.as_slice(), &made].concat());
+        self.session.elsewhere.known(self.cache_record(kind, key, &stack, 0));
+        self.session.observer.step(self.id, StepEvent::Cached);
+        Ok(Some(stack))
     }
 
     fn look_up_digest(&self, digest: Digest) -> Result<Option<Stack>, Failure> {
         let Some(found) = self.session.store.cache_find(&digest)? else { return Ok(None) };
+        if self.session.elsewhere.wants_known() {
+            self.session.elsewhere.known(CacheRecord {
+                key: digest.clone(),
+                kind: CacheKind::Fast,
+                identity: self.identity.clone(),
+                chain_id: found.chain_id.clone(),
+                diff_ids: found.diff_ids.clone(),
+                parts: String::new(),
+                step: self.vertex.name.clone(),
+                created: 0,
+                last_used: 0,
+                uses: 0,
+                duration_ms: 0,
+                size: 0,
+            });
+        }
         self.session.found(digest, found.chain_id.as_ref());
         let mut layers = self.base.layers.clone();
         layers.extend(found.diff_ids);
@@ -344,6 +369,7 @@ impl Step<'_> {
             .zip(facts)
             .map(|(record, (facts, contents))| explain::record(self, &record.key, facts, contents));
         self.session.store.cache_put_all(&records, step.as_ref())?;
+        records.into_iter().for_each(|record| self.session.elsewhere.known(record));
         self.session.observer.step(self.id, StepEvent::Done(self.began.elapsed()));
         Ok(stack)
     }
@@ -352,7 +378,14 @@ impl Step<'_> {
     fn record(&self, kind: CacheKind, key: &Key, stack: &Stack) -> Result<(), Failure> {
         // It has to be here for its record to be taken.
         self.session.hold()?;
-        Ok(self.session.store.cache_put(&self.cache_record(kind, key, stack, 0))?)
+        let record = self.cache_record(kind, key, stack, 0);
+        let put = self.session.store.cache_put(&record);
+        self.session.elsewhere.known(record);
+        match put {
+            // Of layers that are elsewhere, and may never have to come.
+            Ok(()) | Err(store::Error::MissingSnapshot(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn cache_record(&self, kind: CacheKind, key: &Key, stack: &Stack, size: u64) -> CacheRecord {

@@ -195,6 +195,16 @@ impl Store {
         Ok(chain_id)
     }
 
+    /// Says when a snapshot was made that was made elsewhere, in nanoseconds since the Unix epoch: the images of it are
+    /// dated by that, so that they are the same everywhere.
+    pub fn date_snapshot(&self, chain_id: &ChainId, created: i64) -> Result<()> {
+        self.db().write(|tx| {
+            tx.prepare_cached("UPDATE snapshots SET created = ?1 WHERE chain_id = ?2")?
+                .execute(params![created, chain_id.0.as_str()])?;
+            Ok(())
+        })
+    }
+
     /// The snapshot's row, unless it does not count yet.
     pub(crate) fn find_snapshot(&self, connection: &Connection, chain_id: &ChainId) -> Sql<Option<Snapshot>> {
         let sql = format!("SELECT {COLUMNS} FROM snapshots WHERE chain_id = ?1");

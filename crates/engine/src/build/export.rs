@@ -4,18 +4,30 @@ use dockerfile::lower::Lowered;
 use oci::{ChainId, DiffId, Document, ImageConfig, ImageId, annotation};
 use store::{Base, Image, ImageMeta};
 
+use crate::build::cache;
+use crate::build::elsewhere::Elsewhere;
 use crate::{Engine, Result};
 
 /// The image of these layers, bottom layer first.
-pub(crate) fn image(engine: &Engine, lowered: &Lowered, layers: Vec<DiffId>) -> Result<Image> {
+/// They may be anywhere. `inline`: what is known of the image's own steps is put into its config.
+pub(crate) fn image(
+    engine: &Engine,
+    lowered: &Lowered,
+    layers: Vec<DiffId>,
+    elsewhere: &Elsewhere<'_>,
+    inline: bool,
+) -> Result<Image> {
     let mut config = lowered.config.clone();
     config.rootfs.diff_ids = layers;
     if lowered.source_date_epoch.is_none() {
-        date(engine, &mut config)?;
+        date(engine, elsewhere, &mut config)?;
     }
     // The image is as old as its last change, so that building it again from the cache gives the same image.
     let last = config.history.last().and_then(|entry| entry.created.clone());
     config.created = Some(last.unwrap_or_else(|| timestamp(lowered.source_date_epoch)));
+    if inline {
+        cache::put_inline(engine, &mut config, elsewhere)?;
+    }
     let document = Document::of(config);
     let base = lowered.base.clone();
     let mut meta = ImageMeta::default();
@@ -34,13 +46,18 @@ pub(crate) const UNDATED: &str = "undated";
 
 /// Dates the history of this build: an entry with a layer when the layer was made, one without as its
 /// neighbour, as BuildKit's exporter does.
-fn date(engine: &Engine, config: &mut ImageConfig) -> Result<()> {
-    let mut chains = ChainId::prefixes(&config.rootfs.diff_ids).into_iter();
+fn date(engine: &Engine, elsewhere: &Elsewhere<'_>, config: &mut ImageConfig) -> Result<()> {
+    let chains = ChainId::prefixes(&config.rootfs.diff_ids);
+    let mut layers = chains.into_iter().zip(config.rootfs.diff_ids.clone());
     for entry in &mut config.history {
-        let chain = if entry.empty_layer { None } else { chains.next() };
+        let layer = if entry.empty_layer { None } else { layers.next() };
         if entry.created.as_deref() == Some(UNDATED) {
-            let snapshot = chain.map(|chain| engine.store.snapshot(&chain)).transpose()?.flatten();
-            entry.created = snapshot.map(|made| rfc3339(made.created));
+            let Some((chain, diff_id)) = layer else {
+                entry.created = None;
+                continue;
+            };
+            let here = engine.store.snapshot(&chain)?.map(|made| made.created);
+            entry.created = here.or_else(|| elsewhere.created(&chain, &diff_id)).map(rfc3339);
         }
     }
     // A first change of the config alone is as old as the first layer made here, not as one of the base.

@@ -4,8 +4,10 @@
 //! -> layers -> image. The image becomes visible by the last thing done: its references are set.
 
 mod arguments;
+pub mod cache;
 pub mod check;
 mod context;
+mod elsewhere;
 mod emulation;
 mod entitlement;
 pub mod explain;
@@ -26,6 +28,7 @@ mod solve;
 mod sources;
 mod summary;
 mod verify;
+mod work;
 
 use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;
@@ -36,6 +39,7 @@ use dockerfile::lower::{LowerOptions, Lowered, lower};
 use dockerfile::{Diagnostic, Reading, render};
 use oci::Platform;
 
+pub(crate) use elsewhere::Elsewhere;
 pub(crate) use export::timestamp;
 pub use graph::Network;
 pub use runtime::RuntimeChoice;
@@ -59,9 +63,9 @@ use crate::build::context::{Inputs, Loading};
 use crate::build::log::Log;
 use crate::build::mask::Masks;
 use crate::build::observe::{Steps, internal};
-use crate::build::output::{Made, Writing};
 use crate::build::resolve::Bases;
 use crate::build::solve::excerpt;
+use crate::build::work::Work;
 use crate::{Engine, Error, Event, Events, Kind, Result};
 
 /// Builds an image.
@@ -109,7 +113,9 @@ fn work(
     if platforms.is_empty() {
         platforms.push(Platform::host());
     }
-    let mut bases = Bases::new(engine, request, steps, events, interrupted);
+    let elsewhere = Elsewhere::new(&engine.store, events, interrupted, !request.cache_to.is_empty());
+    cache::import(&request.registry, &request.cache_from, &elsewhere, steps, events);
+    let mut bases = Bases::new(engine, request, steps, events, &elsewhere);
     // All are planned before the first runs: what cannot be is seen early.
     let plans = platforms
         .iter()
@@ -120,19 +126,25 @@ fn work(
         return Err(Error::invalid(format!("failed to solve: {violation}")));
     }
     let arguments = explain::arguments(&dockerfile);
-    let solve = || solve::solve(engine, request, &inputs, &plans, &arguments, steps, interrupted, events);
-    let solved = solve()?;
-    if request.verify_reproducible {
-        verify::verify(engine, &inputs, steps, &plans, &solved, &solve()?)?;
-    }
     let host = platforms.iter().position(|platform| platform.matches(&Platform::host())).unwrap_or(0);
-    let mut made = Vec::with_capacity(plans.len());
-    for ((lowered, layers), platform) in plans.iter().zip(solved).zip(&platforms) {
-        made.push(Made { platform: platform.clone(), image: export::image(engine, lowered, layers)? });
-    }
-    let epoch = plans[host].source_date_epoch;
-    let writing = Writing { engine, request, steps, made: &made, host, epoch };
-    let exported = writing.all(&request.outputs, out)?;
+    let work = Work {
+        engine,
+        request,
+        inputs: &inputs,
+        plans: &plans,
+        platforms: &platforms,
+        host,
+        arguments: &arguments,
+        steps,
+        elsewhere: &elsewhere,
+        interrupted,
+        events,
+    };
+    let done = work.make(out);
+    // What came of base images need not come again, whatever became of the build.
+    let kept = bases.keep();
+    let (made, exported) = done?;
+    kept?;
     let image = &made[host].image;
     let layers = summary::layers(&engine.store, &plans[host].graph, plans[host].target, image.layers())?;
     drop(lease);

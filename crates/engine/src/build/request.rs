@@ -7,6 +7,7 @@ use std::time::Duration;
 use oci::{ImageId, Platform, Reference};
 
 use super::run_options::RunOptions;
+use crate::build::cache::{CacheFrom, CacheTo};
 use crate::build::output::{Exported, Output};
 use crate::build::sources::Sources;
 use crate::build::summary::Summary;
@@ -52,6 +53,12 @@ pub struct BuildRequest {
     pub epoch: Option<i64>,
     /// Steps at work at once; `None`: as many as there are cores.
     pub jobs: Option<usize>,
+    /// Keep the image in the store although it is only pushed: layers that are elsewhere come for that.
+    pub load: bool,
+    /// Shared caches to look results up in.
+    pub cache_from: Vec<CacheFrom>,
+    /// Shared caches to write.
+    pub cache_to: Vec<CacheTo>,
     /// The runtime that steps run in.
     pub runtime: runtime::RuntimeChoice,
     /// Who fetches base images.

@@ -1,18 +1,19 @@
 //! What the front end asks: which image is this name?
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 use dockerfile::lower::{ConfigResolver, NamedContext, ResolvedImage};
 use oci::{Digest, ImageId, Index, Manifest, Platform, Reference, media_type};
 use store::ResolveError;
 
 use crate::archive;
+use crate::build::elsewhere::{Elsewhere, Holder, RemoteLayer};
 use crate::build::layout;
 use crate::build::observe::{Steps, internal, internal_with};
 use crate::build::request::BuildRequest;
 use crate::build::sources::{NamedSource, context_name};
-use crate::pull::{PullRequest, PullSource, pull};
+use crate::pull::Found;
 use crate::{Engine, Error, Event, Events, Result};
 
 /// Base images: those of the store first, without any connection; else, or with `--pull`, a registry.
@@ -21,7 +22,9 @@ pub(crate) struct Bases<'a> {
     request: &'a BuildRequest,
     steps: &'a Steps<'a>,
     events: &'a dyn Events,
-    interrupted: &'a AtomicBool,
+    elsewhere: &'a Elsewhere<'a>,
+    /// What registries have, as far as it was asked for.
+    found: Vec<(Platform, Found)>,
     /// What advice was given on.
     noted: BTreeSet<String>,
 }
@@ -91,9 +94,9 @@ impl<'a> Bases<'a> {
         request: &'a BuildRequest,
         steps: &'a Steps<'a>,
         events: &'a dyn Events,
-        interrupted: &'a AtomicBool,
+        elsewhere: &'a Elsewhere<'a>,
     ) -> Bases<'a> {
-        Bases { engine, request, steps, events, interrupted, noted: BTreeSet::new() }
+        Bases { engine, request, steps, events, elsewhere, found: Vec::new(), noted: BTreeSet::new() }
     }
 
     /// Says once of each base that came from a registry under a name without a digest what its digest is.
@@ -101,14 +104,16 @@ impl<'a> Bases<'a> {
         let Some(advice) = found.digest.as_ref().and_then(|digest| advice(reference, digest)) else { return };
         // A manifest that came in an archive is not to be had by that name.
         let known = self.engine.store.repo_digests(&found.image_id).unwrap_or_default();
-        let at_registry =
-            known.iter().any(|at| at.name == reference.name() && Some(&at.digest) == found.digest.as_ref());
+        let at_registry = self.found.iter().any(|(_, at)| Some(at.digest()) == found.digest.as_ref())
+            || known
+                .iter()
+                .any(|at| at.name == reference.name() && Some(&at.digest) == found.digest.as_ref());
         if at_registry && self.noted.insert(reference.to_string()) {
             self.events.event(Event::Status(advice));
         }
     }
 
-    fn find(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
+    fn find(&mut self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
         let here = self.in_store(reference)?;
         if !self.request.pull {
             let named = here.as_ref().map(|id| self.resolved(reference, id)).transpose()?;
@@ -181,21 +186,40 @@ impl<'a> Bases<'a> {
         serde_json::from_slice(&bytes).ok()
     }
 
-    fn fetch(&self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
+    /// What the reference is at its registry. Its layers stay there until a step needs them.
+    fn fetch(&mut self, reference: &Reference, platform: &Platform) -> Result<ResolvedImage> {
+        if let Some((_, found)) =
+            self.found.iter().find(|(of, found)| of == platform && found.reference() == reference)
+        {
+            return Ok(resolved_of(found));
+        }
         let name = format!("[internal] load metadata for {reference}");
-        let source = PullSource::Registry(reference.clone());
-        let request = PullRequest {
-            interrupted: Some(self.interrupted),
-            names: platform.matches(&Platform::host()),
-            ..PullRequest::new(source, platform.clone())
-        };
-        let pulled = internal_with(self.steps, &name, |within| {
-            pull(self.engine, &request, &self.request.registry, within)
+        let names = platform.matches(&Platform::host());
+        let (engine, client) = (self.engine, &self.request.registry);
+        let found = internal_with(self.steps, &name, |within| {
+            Found::find(engine, reference, platform, names, client, within)
         })?;
-        let one = pulled.first().ok_or_else(|| Error::internal("a pull without a result"))?;
-        let mut found = self.resolved(reference, &one.image)?;
-        found.digest = one.digest.clone().or(found.digest);
-        Ok(found)
+        let resolved = resolved_of(&found);
+        let repository = &found.repository;
+        let name = format!("{}/{}", repository.registry(), repository.name());
+        let holder = Arc::new(Holder { name, source: Box::new(repository.clone()) });
+        for (diff_id, blob) in found.layers() {
+            let (blob, holder) = (blob.clone(), holder.clone());
+            self.elsewhere.add_layer(diff_id, RemoteLayer { blob, holder, created: None, cache: None });
+        }
+        self.found.push((platform.clone(), found));
+        Ok(resolved)
+    }
+
+    /// Adds the bases that came from registries to the store, those whose layers are all there now: the next build
+    /// asks nobody for them.
+    pub fn keep(&mut self) -> Result<()> {
+        for (_, found) in std::mem::take(&mut self.found) {
+            if self.elsewhere.is_here(&found.config().rootfs.diff_ids)? {
+                found.keep(&self.engine.store)?;
+            }
+        }
+        Ok(())
     }
 
     fn resolved(&self, reference: &Reference, id: &ImageId) -> Result<ResolvedImage> {
@@ -207,6 +231,16 @@ impl<'a> Bases<'a> {
             digest,
             reference: reference.clone(),
         })
+    }
+}
+
+/// An image of a registry, as the front end knows it.
+fn resolved_of(found: &Found) -> ResolvedImage {
+    ResolvedImage {
+        image_id: found.image(),
+        config: found.config().clone(),
+        digest: Some(found.digest().clone()),
+        reference: found.reference().clone(),
     }
 }
 

@@ -10,6 +10,7 @@ use snapshot::Search;
 use solver::{Jobs, Lazy, Observer, Required, Session};
 
 use crate::build::context::{GivenSecrets, Inputs};
+use crate::build::elsewhere::Elsewhere;
 use crate::build::explain::{self, Noting};
 use crate::build::observe::Steps;
 use crate::build::request::BuildRequest;
@@ -27,6 +28,7 @@ pub(crate) fn solve(
     plans: &[Lowered],
     arguments: &BTreeSet<String>,
     steps: &Steps<'_>,
+    elsewhere: &Elsewhere<'_>,
     interrupted: &AtomicBool,
     events: &dyn Events,
 ) -> Result<Vec<Vec<DiffId>>> {
@@ -58,7 +60,7 @@ pub(crate) fn solve(
         let observer = steps.observe(&plan.graph, numbers);
         let noting = Noting::new(&observer, &plan.graph, arguments);
         let required = required.clone();
-        let job = Job { plan, targets: &targets, required, search: search.as_ref() };
+        let job = Job { plan, targets: &targets, required, search: search.as_ref(), elsewhere };
         let result = job.solve(engine, request, inputs, steps, &noting, interrupted);
         told.extend(noting.steps());
         match result {
@@ -112,6 +114,7 @@ struct Job<'a> {
     targets: &'a [VertexId],
     required: Required,
     search: Option<&'a Search>,
+    elsewhere: &'a Elsewhere<'a>,
 }
 
 impl Job<'_> {
@@ -124,7 +127,7 @@ impl Job<'_> {
         observer: &dyn Observer,
         interrupted: &AtomicBool,
     ) -> Result<Vec<Vec<DiffId>>> {
-        let Job { plan, targets, required, search } = self;
+        let Job { plan, targets, required, search, elsewhere } = self;
         let secrets = GivenSecrets { given: &request.secrets, masks: steps.masks };
         let session = Session {
             store: &engine.store,
@@ -141,6 +144,7 @@ impl Job<'_> {
             limits: request.run.limits.clone(),
             downloads: &inputs.downloads,
             resolv_conf: engine.resolv_conf(),
+            elsewhere,
             observer,
             interrupted,
             lazy: Lazy::default(),

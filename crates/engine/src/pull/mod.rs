@@ -9,7 +9,7 @@ mod source;
 use std::io::{self, Read};
 use std::path::Path;
 
-use oci::{Descriptor, Digest, ImageConfig, ImageId, Manifest, Platform, Reference};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, ImageId, Manifest, Platform, Reference};
 use registry::{Client, Repository};
 use store::{ImageMeta, PruneOptions, Store};
 
@@ -158,27 +158,93 @@ fn image(
         };
         fetch.run(&manifest.value.layers, &config.value.rootfs.diff_ids)?;
     }
+    record(store, reference, &Resolved { whole, index, manifest, config }, request.names)?;
+    Ok(pulled)
+}
+
+/// The image whose layers are all here gets its names, if it is to have them.
+fn record(store: &Store, reference: &Reference, resolved: &Resolved, names: bool) -> Result<()> {
+    let Resolved { whole, index, manifest, config } = resolved;
     let meta = ImageMeta {
         manifest: Some(manifest.digest.clone()),
-        index,
+        index: index.clone(),
         base: None,
         annotations: manifest.value.annotations.clone(),
     };
-    archive::record(store, &config, meta)?;
-    if !request.names {
+    let id = archive::record(store, config, meta)?;
+    if !names {
         // By the image's own digest: that of the index is the name of this machine's image.
         store.add_repo_digest(&reference.name(), &manifest.digest, &id)?;
-        if reference.digest.is_none() && before.is_none() {
-            store.set_manifest(reference, &whole)?;
+        if reference.digest.is_none() && store.reference(reference)?.is_none() {
+            store.set_manifest(reference, whole)?;
         }
-        return Ok(pulled);
+        return Ok(());
     }
     if reference.digest.is_none() {
         store.set_reference(reference, &id)?;
-        stand_for(store, reference, &whole, &manifest.value)?;
+        stand_for(store, reference, whole, &manifest.value)?;
     }
-    store.add_repo_digest(&reference.name(), &whole, &id)?;
-    Ok(pulled)
+    Ok(store.add_repo_digest(&reference.name(), whole, &id)?)
+}
+
+/// An image at its registry, of which manifest and config are known: its layers may come later, or never.
+pub(crate) struct Found {
+    reference: Reference,
+    names: bool,
+    resolved: Resolved,
+    /// Where its layers are.
+    pub repository: Repository,
+}
+
+impl Found {
+    /// Finds out what `reference` is for `platform`. `names`: whether the name is to stand for it when it is here.
+    ///
+    /// # Errors
+    /// What the registry said, and what is wrong with the image.
+    pub fn find(
+        engine: &Engine,
+        reference: &Reference,
+        platform: &Platform,
+        names: bool,
+        client: &Client,
+        events: &dyn Events,
+    ) -> Result<Found> {
+        let repository = client.repository(reference);
+        let resolved = resolve::resolve(engine, &repository, reference, platform)?;
+        archive::check_config(&resolved.config, resolved.manifest.value.layers.len())?;
+        warn_of_platform(&resolved.config.value, reference, platform, events);
+        Ok(Found { reference: reference.clone(), names, resolved, repository })
+    }
+
+    /// The name that it was found by.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// Digest of the manifest or index that the reference names.
+    pub fn digest(&self) -> &Digest {
+        &self.resolved.whole
+    }
+
+    /// The image's ID.
+    pub fn image(&self) -> ImageId {
+        ImageId(self.resolved.config.digest.clone())
+    }
+
+    /// The image's config.
+    pub fn config(&self) -> &ImageConfig {
+        &self.resolved.config.value
+    }
+
+    /// Its layers, bottom layer first: what they are and the blobs that they come as.
+    pub fn layers(&self) -> impl Iterator<Item = (&DiffId, &Descriptor)> {
+        self.config().rootfs.diff_ids.iter().zip(&self.resolved.manifest.value.layers)
+    }
+
+    /// Adds it to the store by its name. Its layers have to be there.
+    pub fn keep(&self, store: &Store) -> Result<()> {
+        record(store, &self.reference, &self.resolved, self.names)
+    }
 }
 
 /// Lets the tag stand for just what was received, if that can be sent again: every layer is here as the blob that the

@@ -10,6 +10,7 @@ use store::{Compressed, Image};
 
 use super::way::{self, Way};
 use super::{Destination, ManifestFormat, Push, threads};
+use crate::build::cache::sent::Sent;
 use crate::transfer::{self, Raw, Taken, Target as _, made, side_by_side, stored::Stored};
 use crate::{Error, Event, Result};
 
@@ -69,8 +70,9 @@ impl Push<'_> {
             }
             _ => None,
         };
-        let ways =
+        let mut ways =
             way::ways(store, image.layers(), before.as_ref().map(|(_, manifest)| manifest), self.options)?;
+        let source = self.source(&mut ways, image)?;
         let known: Option<Vec<Descriptor>> = ways
             .iter()
             .map(|way| match way {
@@ -88,11 +90,27 @@ impl Push<'_> {
                 return Ok(manifest);
             }
         }
-        let layers = self.layers(&ways, image, target)?;
+        let layers = self.layers(&ways, image, &source, target)?;
         let manifest = manifest(&layers)?;
         store.put_blob(&manifest.bytes)?;
         target.put(&manifest)?;
         Ok(manifest)
+    }
+
+    /// Where the layers come from. Those that are not in the store leave as they are elsewhere.
+    fn source(&self, ways: &mut [Way], image: &Image) -> Result<Sent<'_>> {
+        let store = &self.engine.store;
+        let mut source = Sent::new(Stored::new(store, threads()));
+        for (way, diff_id) in ways.iter_mut().zip(image.layers()) {
+            if let (Way::Make { .. }, Some(elsewhere)) = (&way, self.elsewhere)
+                && let Some(remote) = elsewhere.layer(diff_id)
+                && store.snapshot_of_layer(diff_id)?.is_none()
+            {
+                source.holders.insert(remote.blob.digest.clone(), remote.holder);
+                *way = Way::Known(Box::new(remote.blob));
+            }
+        }
+        Ok(source)
     }
 
     /// The manifest for these layers: the one before if it says the same, else a new one.
@@ -112,8 +130,13 @@ impl Push<'_> {
     }
 
     /// Sends layers and config; what they are then.
-    fn layers(&self, ways: &[Way], image: &Image, target: &Destination) -> Result<Vec<Descriptor>, Failed> {
-        let source = Stored::new(&self.engine.store, threads());
+    fn layers(
+        &self,
+        ways: &[Way],
+        image: &Image,
+        source: &Sent<'_>,
+        target: &Destination,
+    ) -> Result<Vec<Descriptor>, Failed> {
         for way in ways {
             self.events.event(Event::Progress { id: id_of(way), status: "Preparing", done: 0, total: None });
         }
@@ -132,11 +155,11 @@ impl Push<'_> {
         let making = ways.iter().any(|way| matches!(way, Way::Make { .. }));
         let jobs = if making && self.options.jobs.is_none() { MAKING } else { self.jobs() };
         let sent = side_by_side(jobs, &todo, |way| match way {
-            Way::Known(descriptor) => self.known(descriptor, &source, target),
+            Way::Known(descriptor) => self.known(descriptor, source, target),
             Way::Make { diff_id, method } => self.make(diff_id, *method, target),
         });
         let sent = match sent {
-            Err(_) if source.has_changed() => return Err(Failed::Changed),
+            Err(_) if source.stored.has_changed() => return Err(Failed::Changed),
             other => other?,
         };
         let of = |way: &Way| {
@@ -146,12 +169,7 @@ impl Push<'_> {
         Ok(ways.iter().map(of).collect())
     }
 
-    fn known(
-        &self,
-        descriptor: &Descriptor,
-        source: &Stored<'_>,
-        target: &Destination,
-    ) -> Result<Descriptor> {
+    fn known(&self, descriptor: &Descriptor, source: &Sent<'_>, target: &Destination) -> Result<Descriptor> {
         if media_type::is_foreign_layer(&descriptor.media_type) && !descriptor.urls.is_empty() {
             self.said(descriptor, "Skipped foreign layer");
             return Ok(descriptor.clone());

@@ -7,12 +7,14 @@
 mod image;
 mod list;
 mod record;
-mod way;
+pub(crate) mod way;
 
 use oci::{DEFAULT_TAG, Digest, Document, ImageId, Index, Reference, media_type};
 use registry::Client;
 pub use snapshot::compress::Method;
+use store::Image;
 
+use crate::build::Elsewhere;
 use crate::transfer::{self, Raw};
 use crate::{Engine, Error, Event, Events, Result};
 pub(crate) use image::manifest_for;
@@ -94,7 +96,7 @@ pub fn push(
         return Err(Error::not_found(format!("An image does not exist locally with the tag: {name}")));
     }
     events.event(Event::Status(format!("The push refers to repository [{}]", request.name.name())));
-    let push = Push { engine, client, options: &request.options, events };
+    let push = Push { engine, client, options: &request.options, events, elsewhere: None };
     names.into_iter().map(|name| push.named(&name, &name)).collect()
 }
 
@@ -108,7 +110,28 @@ pub(crate) fn push_as(
     events: &dyn Events,
 ) -> Result<Pushed> {
     let _lease = engine.store.lease()?;
-    Push { engine, client, options, events }.named(local, remote)
+    Push { engine, client, options, events, elsewhere: None }.named(local, remote)
+}
+
+/// Pushes an image of which layers may be elsewhere, and which is not in the store. Those are mounted where the registry
+/// has them in another repository, else passed on.
+#[allow(clippy::too_many_arguments, reason = "what is pushed, whereto, how")]
+pub(crate) fn push_elsewhere(
+    engine: &Engine,
+    image: &Image,
+    remote: &Reference,
+    by_digest: bool,
+    options: &PushOptions,
+    elsewhere: &Elsewhere<'_>,
+    client: &Client,
+    events: &dyn Events,
+) -> Result<Raw> {
+    let push = Push { engine, client, options, events, elsewhere: Some(elsewhere) };
+    let named = push.destination(remote);
+    let target = if by_digest { named.untagged() } else { named };
+    let sent = push.image(image, None, &target)?;
+    push.done(remote, &target, &sent)?;
+    Ok(sent)
 }
 
 /// What a build made, on its way to a registry.
@@ -133,7 +156,7 @@ pub(crate) fn push_built(
     events: &dyn Events,
 ) -> Result<Raw> {
     let _lease = engine.store.lease()?;
-    let push = Push { engine, client, options, events };
+    let push = Push { engine, client, options, events, elsewhere: None };
     let tag = name.tag.clone().unwrap_or_else(|| DEFAULT_TAG.to_owned());
     let target = Destination {
         repository: client.repository(name),
@@ -180,16 +203,14 @@ struct Push<'a> {
     client: &'a Client,
     options: &'a PushOptions,
     events: &'a dyn Events,
+    /// Where layers are that are not in the store.
+    elsewhere: Option<&'a Elsewhere<'a>>,
 }
 
 impl Push<'_> {
     fn named(&self, local: &Reference, remote: &Reference) -> Result<Pushed> {
         let store = &self.engine.store;
-        let target = Destination {
-            repository: self.client.repository(remote),
-            name: remote.name(),
-            tag: Some(remote.tag.clone().unwrap_or_else(|| DEFAULT_TAG.to_owned())),
-        };
+        let target = self.destination(remote);
         let held = match local.digest {
             None => store.manifest(local)?,
             Some(_) => None,
@@ -217,10 +238,22 @@ impl Push<'_> {
                 )));
             }
         };
+        self.done(remote, &target, &sent)
+    }
+
+    fn destination(&self, remote: &Reference) -> Destination {
+        Destination {
+            repository: self.client.repository(remote),
+            name: remote.name(),
+            tag: Some(remote.tag.clone().unwrap_or_else(|| DEFAULT_TAG.to_owned())),
+        }
+    }
+
+    fn done(&self, remote: &Reference, target: &Destination, sent: &Raw) -> Result<Pushed> {
         let tag = target.tag.as_deref().unwrap_or_default();
         let size = sent.bytes.len() as u64;
         self.events.event(Event::Status(format!("{tag}: digest: {} size: {size}", sent.digest)));
-        Ok(Pushed { reference: remote.clone(), digest: sent.digest, size })
+        Ok(Pushed { reference: remote.clone(), digest: sent.digest.clone(), size })
     }
 
     /// An index, whole where it is whole here or there; else, as Docker does, the image of it that is here.

@@ -17,7 +17,7 @@ pub(crate) enum Way {
 }
 
 /// The ways of all layers. `before` is the manifest that the image came with or last left by.
-pub(super) fn ways(
+pub(crate) fn ways(
     store: &Store,
     layers: &[DiffId],
     before: Option<&Manifest>,

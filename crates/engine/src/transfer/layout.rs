@@ -57,6 +57,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The same layout, to be read.
+    pub fn reader(&self) -> Layout {
+        Layout { path: self.path.clone(), next: AtomicU64::new(0) }
+    }
+
     /// What the layout has under that name (`org.opencontainers.image.ref.name`) or digest; without, the only thing it
     /// has a name for or nothing refers to.
     pub fn find(&self, name: Option<&str>) -> Result<Descriptor> {

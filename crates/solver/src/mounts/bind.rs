@@ -9,7 +9,6 @@ use super::Mounting;
 use crate::copy;
 use crate::error::Failure;
 use crate::step::{Step, Tree};
-use crate::unpack;
 
 /// The mount of `source` of input number `input` at `target`. `place` is a path on the host for what is made for it.
 pub(super) fn mount(
@@ -30,7 +29,7 @@ pub(super) fn mount(
 fn tree(step: &Step<'_>, input: u32, source: &str, target: &str, place: &Path) -> Result<Source, Failure> {
     let (lowers, path) = match &step.inputs[input as usize] {
         Tree::Stack(stack) => {
-            unpack(step.session.store, &stack.layers)?;
+            step.session.unpack(&stack.layers)?;
             (step.session.store.lowers(&stack.layers)?, PathBuf::from(source))
         }
         Tree::Context(_) => {

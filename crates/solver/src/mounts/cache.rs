@@ -120,7 +120,9 @@ fn take(step: &Step<'_>, cache: &CacheMount, new: &NewCacheMount) -> Result<Cach
             continue;
         }
         let pending = session.store.begin_cache_mount()?;
-        fill(step, cache, pending.dir())?;
+        if !session.elsewhere.fill_mount(&new.key, pending.dir()) {
+            fill(step, cache, pending.dir())?;
+        }
         // Of two that find none at once, one makes it.
         let known = (cache.sharing != Sharing::Private).then_some(known);
         if let Some(lock) = session.store.commit_cache_mount(pending, new, known, alone)? {

@@ -26,5 +26,6 @@ mod registries;
 mod registry_interop;
 mod registry_serve;
 mod rmi;
+mod s3;
 mod system_check;
 mod tag;

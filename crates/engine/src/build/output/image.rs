@@ -4,13 +4,16 @@ use oci::{Descriptor, Digest, ImageId, Index, Reference};
 
 use super::{Exported, ImageOutput, LayerCompression, Level, Pushing, Writing};
 use crate::build::observe::{internal, internal_with};
-use crate::push::{Built, PushOptions, push_built};
+use crate::push::{Built, PushOptions, push_built, push_elsewhere};
 use crate::transfer::Raw;
 use crate::{Error, Result, manifest};
 
 impl Writing<'_> {
     /// Puts the images into the store, lets the names stand for them, and pushes those.
     pub(super) fn image(&self, output: &ImageOutput) -> Result<Exported> {
+        if output.push != Pushing::No && !self.elsewhere.is_here(self.made[self.host].image.layers())? {
+            return self.pass_on(output);
+        }
         let store = &self.engine.store;
         let (images, index) = internal(self.steps, "exporting to image", |say| {
             let mut images = Vec::with_capacity(self.made.len());
@@ -34,6 +37,30 @@ impl Writing<'_> {
         if output.push != Pushing::No {
             for name in &output.names {
                 manifest = Some(self.push(output, name, &images, index.as_ref())?);
+            }
+        }
+        Ok(Exported { names: output.names.clone(), manifest })
+    }
+
+    /// Pushes the one image of which layers are not here, without their coming here: it is at its registries then, and
+    /// not in the store.
+    fn pass_on(&self, output: &ImageOutput) -> Result<Exported> {
+        let made = &self.made[self.host];
+        let mut image = made.image.clone();
+        image.meta.annotations.extend(output.annotations.of(Level::Manifest, Some(&made.platform)));
+        self.engine.store.put_blob(&image.config.bytes)?;
+        let options = options(output)?;
+        let by_digest = output.push == Pushing::ByDigest;
+        let client = &self.request.registry;
+        let mut manifest = None;
+        for name in &output.names {
+            let sent = internal_with(self.steps, &format!("pushing {}", name.familiar()), |within| {
+                push_elsewhere(self.engine, &image, name, by_digest, &options, self.elsewhere, client, within)
+            })?;
+            manifest = Some(self.descriptor(&sent)?);
+            if !by_digest {
+                // The name stands for the image at the registry now, and for none here.
+                self.engine.store.remove_reference(name)?;
             }
         }
         Ok(Exported { names: output.names.clone(), manifest })
@@ -75,18 +102,7 @@ impl Writing<'_> {
         index: Option<&Index>,
     ) -> Result<Descriptor> {
         let by_digest = output.push == Pushing::ByDigest;
-        let options = PushOptions {
-            method: match output.layers.compression {
-                LayerCompression::Usual => None,
-                LayerCompression::Method(method) => Some(method),
-                LayerCompression::Uncompressed => {
-                    return Err(Error::unsupported("layers are pushed compressed: by gzip or zstd"));
-                }
-            },
-            force: output.layers.force,
-            format: output.layers.format,
-            jobs: None,
-        };
+        let options = options(output)?;
         let built = Built { images, host: self.host, index, by_digest };
         let shown = if by_digest { name.familiar_name() } else { name.familiar() };
         let sent = internal_with(self.steps, &format!("pushing {shown}"), |within| {
@@ -104,4 +120,20 @@ impl Writing<'_> {
         }
         Ok(descriptor)
     }
+}
+
+/// How the image leaves.
+fn options(output: &ImageOutput) -> Result<PushOptions> {
+    Ok(PushOptions {
+        method: match output.layers.compression {
+            LayerCompression::Usual => None,
+            LayerCompression::Method(method) => Some(method),
+            LayerCompression::Uncompressed => {
+                return Err(Error::unsupported("layers are pushed compressed: by gzip or zstd"));
+            }
+        },
+        force: output.layers.force,
+        format: output.layers.format,
+        jobs: None,
+    })
 }

@@ -16,6 +16,7 @@ use oci::{Descriptor, Platform, Reference};
 use snapshot::compress::Method;
 use store::Image;
 
+use crate::build::elsewhere::Elsewhere;
 use crate::build::observe::Steps;
 use crate::build::request::BuildRequest;
 use crate::push::ManifestFormat;
@@ -156,6 +157,8 @@ pub(super) struct Writing<'a> {
     pub host: usize,
     /// The time of files that leave alone; `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
+    /// Where layers are that are not in the store: of an image that only leaves.
+    pub elsewhere: &'a Elsewhere<'a>,
 }
 
 impl Writing<'_> {

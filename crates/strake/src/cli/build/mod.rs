@@ -1,5 +1,6 @@
 //! `build`: a Dockerfile becomes an image. What is asked of builds that are over (`build logs`, …) has files of its own.
 
+mod cache;
 mod check;
 pub(crate) mod history;
 pub(crate) mod logs;
@@ -75,6 +76,8 @@ pub(crate) struct Args {
     pub run: run_args::RunArgs,
     #[command(flatten)]
     pub sources: sources::SourceArgs,
+    #[command(flatten)]
+    pub shared: cache::SharedCacheArgs,
     /// Steps at work at once (default: the number of processors, and more where steps wait)
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -166,6 +169,7 @@ fn request(
     global: &Global,
 ) -> Result<BuildRequest, CliError> {
     let build_args = build_args(&args.build_args);
+    let cache_to = args.shared.to(&build_args)?;
     // The command line demands one.
     let context = sources::context(args.path.as_deref().unwrap_or("."), &build_args)?;
     let dockerfile = sources::dockerfile(args.file.as_deref());
@@ -211,6 +215,9 @@ fn request(
             None => engine::build::RuntimeChoice::Embedded,
             Some(path) => engine::build::RuntimeChoice::External(path.clone()),
         },
+        load: args.output.load,
+        cache_from: args.shared.from()?,
+        cache_to,
         registry: global.registry_client()?,
         sources: args.sources.sources()?,
         proxies: BTreeMap::new(),

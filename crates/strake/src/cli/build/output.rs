@@ -23,7 +23,7 @@ pub(crate) struct OutputArgs {
     push: bool,
     /// Load the image into the store, also where there are other outputs
     #[arg(long)]
-    load: bool,
+    pub(super) load: bool,
     /// Annotation of the manifest, `[LEVEL[PLATFORM],…:]key=value`; levels are manifest, index, manifest-descriptor and
     /// index-descriptor
     #[arg(long = "annotation", value_name = "ANNOTATION")]

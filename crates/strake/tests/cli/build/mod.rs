@@ -22,6 +22,7 @@ mod reproducible;
 mod run;
 mod schedule;
 mod secrets;
+mod shared_cache;
 mod shell;
 mod ssh;
 mod stages;

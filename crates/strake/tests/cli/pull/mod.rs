@@ -3,5 +3,5 @@
 mod basics;
 mod hostile;
 mod interop;
-mod registry;
+pub mod registry;
 mod transfers;
