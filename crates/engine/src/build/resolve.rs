@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dockerfile::lower::{ConfigResolver, NamedContext, ResolvedImage};
-use oci::{Digest, ImageId, Index, Manifest, Platform, Reference, media_type};
+use oci::{Digest, ImageId, Platform, Reference};
 use store::ResolveError;
 
-use crate::archive;
 use crate::build::elsewhere::{Elsewhere, Holder, RemoteLayer};
 use crate::build::layout;
 use crate::build::observe::{Steps, internal, internal_with};
@@ -122,7 +121,7 @@ impl<'a> Bases<'a> {
             {
                 return Ok(named.clone());
             }
-            if let Some(id) = self.listed(reference, here.as_ref(), platform)? {
+            if let Some(id) = self.engine.listed(Some(reference), here.as_ref(), platform)? {
                 return self.resolved(reference, &id);
             }
             if let Some(other) = named {
@@ -152,38 +151,6 @@ impl<'a> Bases<'a> {
             Err(ResolveError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The image for `platform` that is here as one of an index: the one that the name stands for, or that the image
-    /// `named` so came by.
-    fn listed(
-        &self,
-        reference: &Reference,
-        named: Option<&ImageId>,
-        platform: &Platform,
-    ) -> Result<Option<ImageId>> {
-        let store = &self.engine.store;
-        let mut index = if reference.digest.is_none() { store.manifest(reference)? } else { None };
-        if let (None, Some(id)) = (&index, named) {
-            index = self.engine.image(id)?.meta.index;
-        }
-        let Some(chosen) =
-            index.and_then(|digest| self.document::<Index>(&digest)?.select(platform).cloned())
-        else {
-            return Ok(None);
-        };
-        let id = match media_type::is_config(&chosen.media_type) {
-            true => Some(chosen.digest),
-            false => self.document::<Manifest>(&chosen.digest).map(|manifest| manifest.config.digest),
-        };
-        let Some(id) = id.map(ImageId) else { return Ok(None) };
-        Ok(store.image(&id)?.map(|_| id))
-    }
-
-    /// A document of the store; `None` where it is not here, or is something else.
-    fn document<T: serde::de::DeserializeOwned>(&self, digest: &Digest) -> Option<T> {
-        let bytes = self.engine.store.read_blob(digest, archive::DOCUMENT_LIMIT).ok()?;
-        serde_json::from_slice(&bytes).ok()
     }
 
     /// What the reference is at its registry. Its layers stay there until a step needs them.
