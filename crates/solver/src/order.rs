@@ -129,14 +129,14 @@ mod tests {
     #[test]
     fn what_only_a_stage_needs_must_not_run_with_it() {
         let mut graph = Graph::new();
+        let scratch = add(&mut graph, Op::Source(Source::Scratch), &[], false);
         let mut step = |path: &str, stage: &str, inputs: &[VertexId]| {
             let place = Some(Place { stage: stage.into(), step: 1 });
             let (op, inputs) = (dir(path), inputs.to_vec());
             let name = String::new();
             graph.add(Vertex { op, inputs, name, location: None, ignore_cache: false, place })
         };
-        // It is no matter here that the first has no base.
-        let shared = step("/a", "base", &[]);
+        let shared = step("/a", "base", &[scratch]);
         let only = step("/b", "tools", &[shared]);
         let test = step("/c", "test", &[only]);
         let app = step("/d", "app", &[shared, test]);

@@ -86,6 +86,8 @@ fn counts(said: &str) -> (usize, usize) {
         pair[0]
             .split_once(" [")
             .is_some_and(|(number, name)| number.starts_with('#') && !name.starts_with("internal]"))
+            // A base is no step that runs.
+            && !pair[0].contains("] FROM ")
     });
     let (cached, ran): (Vec<_>, Vec<_>) = steps.partition(|pair| pair[1].ends_with(" CACHED"));
     (ran.len(), cached.len())
