@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
-mod base64;
 pub mod call;
 pub mod check;
 pub mod diagnostic;

@@ -12,6 +12,7 @@ mod exec;
 mod file;
 mod pattern;
 mod source;
+mod variable;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ pub use exec::{CacheMount, Exec, InlineFile, Mount, MountKind, Network, Security
 pub use file::{Copy, FileAction, FileOp, MakeDir, MakeFile, Unpack};
 pub use pattern::Pattern;
 pub use source::{GitSource, HttpSource, ImageSource, Source, redacted};
+pub use variable::names_secret;
 
 /// The operations to be done, inputs before what uses them.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -214,8 +214,11 @@ fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
-/// Go writes `null` for an empty slice or map, and reads it as one.
-fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// For `deserialize_with`: Go writes `null` for an empty slice or map, and reads it as one.
+///
+/// # Errors
+/// The deserializer's.
+pub fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -17,7 +17,7 @@ pub mod media_type;
 mod platform;
 mod reference;
 
-pub use config::{Config, Empty, Healthcheck, History, ImageConfig, RootFs};
+pub use config::{Config, Empty, Healthcheck, History, ImageConfig, RootFs, null_default};
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError, Hasher, HashingWriter, Sha512Hasher};
 pub use document::{Document, DocumentError};

@@ -4,9 +4,9 @@
 //! way as the steps ask, and a prune leaves alone what is in use. How many there are for one name, and who may share,
 //! is the solver's business; so is what is in them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use rustix::fs::FlockOperation;
 use crate::collect::note_trash;
 use crate::db::{Sql, io_fault};
 use crate::lease::{Holding, lock};
+use crate::lock::{open_existing, open_lock};
 use crate::remove::{measure, remove_tree};
 use crate::schema::{MOUNTS, TMP};
 use crate::snapshot::{create_dir, make_layer_dir};
@@ -269,25 +270,6 @@ fn is_locked(file: &File, path: &Path, alone: bool) -> Result<bool> {
 
 fn operation(alone: bool) -> FlockOperation {
     if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared }
-}
-
-fn open_existing(path: &Path) -> Result<Option<File>> {
-    match open_lock(path, false) {
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// Opens a lock file: a `new` one, or one that is there or in a directory that lost it.
-fn open_lock(path: &Path, new: bool) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .create_new(new)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| Error::io("cannot open", path, e))
 }
 
 /// Deletes a cache mount's row and notes its directory as trash; whether it was there.

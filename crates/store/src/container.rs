@@ -3,9 +3,9 @@
 //!
 //! What the state says is the engine's business; here it is text.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use rustix::fs::FlockOperation;
 use crate::collect::{self, Reach, Selection, note_trash};
 use crate::db::{Sql, io_fault, parse};
 use crate::lease::{Holding, Kind, lock};
+use crate::lock::open_lock;
 use crate::remove::{measure, remove_tree};
 use crate::resolve::shortened;
 use crate::schema::{CONTAINERS, TMP};
@@ -345,18 +346,6 @@ fn select(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> 
         records.push(ContainerRecord { image: parse(&image)?, chain_id, ..record });
     }
     Ok(records)
-}
-
-/// Opens a lock file, making it where it is missing: `new` only, or also in a directory that lost it.
-fn open_lock(path: &Path, new: bool) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .create_new(new)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| Error::io("cannot open", path, e))
 }
 
 fn check_id(id: &str) -> Result<()> {

@@ -54,6 +54,7 @@ mod error;
 mod image;
 mod layer;
 mod lease;
+mod lock;
 mod manifest;
 mod partial;
 mod prune;

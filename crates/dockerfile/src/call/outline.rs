@@ -1,12 +1,13 @@
 //! What a target takes (`--call=outline`): build arguments with their values, secrets, SSH agents.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::{Place, description, table};
 use crate::ast::{Dockerfile, Instruction, Kind};
-use crate::base64::encode;
 use crate::check::json::ranges;
 use crate::diagnostic::Diagnostic;
 use crate::expand::{Expander, Variables};
@@ -364,7 +365,7 @@ impl Outline {
                 all.insert(name.to_owned(), list.into());
             }
         }
-        all.insert("sources".into(), json!([encode(source)]));
+        all.insert("sources".into(), json!([BASE64_STANDARD.encode(source)]));
         Value::Object(all)
     }
 }

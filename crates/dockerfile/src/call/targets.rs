@@ -1,10 +1,11 @@
 //! The stages of a Dockerfile (`--call=targets`).
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::{Place, description, table};
 use crate::ast::Dockerfile;
-use crate::base64::encode;
 use crate::check::json::ranges;
 use crate::span::LineIndex;
 
@@ -83,6 +84,6 @@ impl Target {
                 Value::Object(value)
             })
             .collect();
-        json!({ "targets": targets, "sources": [encode(source)] })
+        json!({ "targets": targets, "sources": [BASE64_STANDARD.encode(source)] })
     }
 }

@@ -3,9 +3,10 @@
 //! Beside what is there each warning has its narrow place, its help and its fix, under names that
 //! BuildKit does not use.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::base64::encode;
 use crate::check::{Fix, Report};
 use crate::diagnostic::Diagnostic;
 use crate::span::{LineIndex, Span};
@@ -18,7 +19,7 @@ pub fn report(report: &Report, name: &str, source: &[u8]) -> Value {
     all.insert("warnings".into(), warnings.into());
     all.insert(
         "sources".into(),
-        json!([{ "filename": name, "data": encode(source), "language": "Dockerfile" }]),
+        json!([{ "filename": name, "data": BASE64_STANDARD.encode(source), "language": "Dockerfile" }]),
     );
     if let Some(error) = report.errors.first() {
         let location = location(error, &index);

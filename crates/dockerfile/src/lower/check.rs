@@ -3,6 +3,8 @@
 //! Checks of syntax alone are the parser's. Each check has the name and the words of BuildKit's;
 //! whether a warning is an error (`# check=error=true`) is decided where all of them are together.
 
+use graph::names_secret;
+
 use crate::ast::Check;
 use crate::check::Rule;
 use crate::diagnostic::Diagnostic;
@@ -90,7 +92,7 @@ impl Warnings {
 
     /// `SecretsUsedInArgOrEnv`
     pub(crate) fn secret_name(&mut self, keyword: &str, name: &str, span: Span) {
-        if is_secret(name) {
+        if names_secret(name) {
             self.add(
                 Rule::SecretsUsedInArgOrEnv,
                 format!("Do not use ARG or ENV instructions for sensitive data ({keyword} {name:?})"),
@@ -105,26 +107,6 @@ impl Warnings {
     }
 }
 
-/// Whether the name of a variable says that its value is a secret.
-fn is_secret(name: &str) -> bool {
-    const SECRET: [&str; 10] = [
-        "apikey",
-        "auth",
-        "credential",
-        "credentials",
-        "key",
-        "password",
-        "pword",
-        "passwd",
-        "secret",
-        "token",
-    ];
-    const HARMLESS: [&str; 3] = ["public", "file", "version"];
-    let lowered = name.to_lowercase();
-    let has = |words: &[&str]| lowered.split('_').any(|word| words.contains(&word));
-    has(&SECRET) && !has(&HARMLESS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,10 +114,10 @@ mod tests {
     #[test]
     fn secrets() {
         for name in ["API_KEY", "apikey", "DB_PASSWORD", "token", "secret_message", "AUTH"] {
-            assert!(is_secret(name), "{name}");
+            assert!(names_secret(name), "{name}");
         }
         for name in ["PUBLIC_KEY", "KEY_FILE", "TOKEN_VERSION", "AUTHOR", "monkey", "api-key"] {
-            assert!(!is_secret(name), "{name}");
+            assert!(!names_secret(name), "{name}");
         }
     }
 

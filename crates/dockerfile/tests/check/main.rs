@@ -4,6 +4,9 @@
 //!
 //! What a fix leaves is fixed no further, and is a Dockerfile.
 
+#[path = "../expect/mod.rs"]
+mod expect;
+
 use std::fs;
 use std::path::Path;
 
@@ -13,18 +16,11 @@ use dockerfile::ignore::Patterns;
 use dockerfile::lower::{LowerOptions, ResolvedImage};
 use oci::{Digest, ImageConfig, ImageId, Platform, Reference};
 
+use crate::expect::{compare, judged};
+
 #[test]
 fn cases() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check");
-    let mut cases: Vec<_> = fs::read_dir(&root)
-        .expect("the cases are there")
-        .map(|entry| entry.expect("it can be read").path())
-        .filter(|path| path.join("Dockerfile").exists())
-        .collect();
-    cases.sort();
-    assert!(cases.len() > 20, "the cases are there");
-    let failed: Vec<String> = cases.iter().filter_map(|case| judge(case).err()).collect();
-    assert!(failed.is_empty(), "{}\n\nUPDATE_EXPECT=1 takes the new ones", failed.join("\n"));
+    judged("check", 21, judge);
 }
 
 fn judge(case: &Path) -> Result<(), String> {
@@ -97,27 +93,4 @@ impl Known for Images {
     fn is_context(&mut self, name: &str) -> bool {
         self.contexts.iter().any(|context| context == name)
     }
-}
-
-fn compare(path: &Path, found: Option<String>) -> Result<(), String> {
-    let expected = fs::read_to_string(path).ok();
-    if expected == found {
-        return Ok(());
-    }
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        match found {
-            Some(text) => fs::write(path, text).expect("it can be written"),
-            None => fs::remove_file(path).expect("it can be removed"),
-        }
-        return Ok(());
-    }
-    let (expected, found) = (expected.unwrap_or_default(), found.unwrap_or_default());
-    let line = expected.lines().zip(found.lines()).take_while(|(a, b)| a == b).count();
-    Err(format!(
-        "{}:{}: expected {:?}, found {:?}",
-        path.display(),
-        line + 1,
-        expected.lines().nth(line).unwrap_or("nothing"),
-        found.lines().nth(line).unwrap_or("nothing"),
-    ))
 }

@@ -6,6 +6,9 @@
 //! stages; `build` what it finds in a build, where that is less; `error` how its error begins. These
 //! are written by hand: nothing makes them anew.
 
+#[path = "../expect/mod.rs"]
+mod expect;
+
 use std::fs;
 use std::path::Path;
 
@@ -18,15 +21,7 @@ use oci::{DiffId, Digest, ImageConfig, ImageId, Platform, Reference};
 
 #[test]
 fn cases() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint");
-    let mut cases: Vec<_> = fs::read_dir(&root)
-        .expect("the cases are there")
-        .map(|entry| entry.expect("it can be read").path())
-        .filter(|path| path.join("Dockerfile").exists())
-        .collect();
-    cases.sort();
-    assert!(cases.len() > 70, "the cases are there");
-    let failed: Vec<String> = cases.iter().flat_map(|case| compare(case)).collect();
+    let failed: Vec<String> = expect::cases("lint", 71).iter().flat_map(|case| compare(case)).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 

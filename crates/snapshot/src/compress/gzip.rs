@@ -165,7 +165,8 @@ fn work(jobs: &Mutex<Receiver<Job>>, level: u32) {
     }
 }
 
-/// A block as deflate has it; what would not become smaller is stored, which takes a tenth of the time.
+/// A block as deflate has it. What would not become smaller is stored: compressing noise takes longer than hashing and
+/// sending it.
 fn deflate(deflater: &mut Deflater, bytes: &[u8], last: bool) -> io::Result<Vec<u8>> {
     if is_even(bytes) {
         let mut gains = false;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use graph::names_secret;
 use serde_json::{Map, Value};
 
 use super::facts::{Facts, ImageFact, TreeFact};
@@ -158,30 +159,12 @@ fn variables(from: &Value, to: &Value, reasons: &mut Vec<Reason>) {
         let (from, to) = (old.get(name), new.get(name));
         if from != to {
             let shown = |value: Option<&String>| {
-                value.map(|value| if sounds_secret(name) { HIDDEN.to_owned() } else { value.clone() })
+                value.map(|value| if names_secret(name) { HIDDEN.to_owned() } else { value.clone() })
             };
             let (from, to) = (shown(from), shown(to));
             reasons.push(Reason::Variable { name: name.clone(), argument: false, from, to });
         }
     }
-}
-
-/// Whether a variable of this name would hold a secret, by the words that BuildKit's check has.
-fn sounds_secret(name: &str) -> bool {
-    const WORDS: [&str; 10] = [
-        "apikey",
-        "auth",
-        "credential",
-        "credentials",
-        "key",
-        "password",
-        "pword",
-        "passwd",
-        "secret",
-        "token",
-    ];
-    let name = name.to_lowercase();
-    !name.contains("public") && name.split(|c: char| !c.is_alphanumeric()).any(|part| WORDS.contains(&part))
 }
 
 fn mounts(from: &Value, to: &Value, reasons: &mut Vec<Reason>) {
@@ -332,10 +315,10 @@ mod tests {
     #[test]
     fn names_that_sound_like_secrets() {
         for name in ["NPM_TOKEN", "password", "API_KEY", "GITHUB_SECRET"] {
-            assert!(sounds_secret(name), "{name}");
+            assert!(names_secret(name), "{name}");
         }
         for name in ["VERSION", "KEYBOARD", "PUBLIC_KEY", "AUTHOR"] {
-            assert!(!sounds_secret(name), "{name}");
+            assert!(!names_secret(name), "{name}");
         }
     }
 }

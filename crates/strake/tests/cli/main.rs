@@ -1,5 +1,6 @@
 //! The real binary, verb by verb, each test on a store of its own: what it prints, where, and its exit code.
 
+mod dockerd;
 mod harness;
 mod project;
 mod repository;

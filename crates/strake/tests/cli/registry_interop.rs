@@ -2,12 +2,12 @@
 //! pushed another pulls, and strake pulls what they pushed.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::containers::{is_root, until, with_busybox};
+use crate::containers::{is_root, with_busybox};
+use crate::dockerd::Dockerd;
 use crate::harness::{TestStore, ran};
 use crate::served::Served;
 
@@ -140,67 +140,8 @@ fn with_podman() {
     podman(&["rmi", "-af"]);
 }
 
-/// A dockerd of the test's own, without a network; ended with this value.
-struct Dockerd {
-    child: Child,
-    socket: String,
-}
-
-impl Dockerd {
-    /// `None`, said on stdout, where it does not start on this machine.
-    fn start(dir: &Path) -> Option<Dockerd> {
-        let at = |name: &str| dir.join(name).to_str().unwrap().to_owned();
-        let socket = format!("unix://{}", at("docker.sock"));
-        let log = std::fs::File::create(dir.join("dockerd.log")).unwrap();
-        let child = Command::new("dockerd")
-            .args(["--data-root", &at("docker"), "--exec-root", &at("exec"), "-p", &at("pid"), "-H", &socket])
-            .args(["--storage-driver", "vfs", "--iptables=false", "--bridge=none", "--ip-forward=false"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .ok()?;
-        let mut dockerd = Dockerd { child, socket };
-        for _ in 0..150 {
-            if dockerd.docker(&["version"]).code == 0 {
-                return Some(dockerd);
-            }
-            if let Ok(Some(_)) = dockerd.child.try_wait() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let log = std::fs::read_to_string(dir.join("dockerd.log")).unwrap_or_default();
-        println!("skipped: dockerd does not start here: {}", log.lines().last().unwrap_or_default());
-        None
-    }
-
-    fn docker(&self, args: &[&str]) -> crate::harness::Ran {
-        ran(Command::new("docker").args(["-H", &self.socket]).args(args))
-    }
-
-    #[track_caller]
-    fn ok(&self, args: &[&str]) -> String {
-        let ran = self.docker(args);
-        assert_eq!(ran.code, 0, "docker {args:?}: {ran:?}");
-        ran.stdout
-    }
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        until("dockerd ends", || matches!(self.child.try_wait(), Ok(Some(_))));
-    }
-}
-
 #[test]
 fn with_docker() {
-    if !have("docker") || !have("dockerd") || !is_root() {
-        println!("skipped: docker is compared with as root");
-        return;
-    }
     let served = registry();
     let Some(docker) = Dockerd::start(served.store.dir()) else { return };
     let archive = served.store.dir().join("d.tar");

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci::{Descriptor, DiffId, Digest, ImageConfig, media_type};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -30,14 +30,14 @@ const MOST: usize = 100_000;
 /// The document.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CacheConfig {
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "oci::null_default", skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<CacheLayer>,
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "oci::null_default", skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<Record>,
     #[serde(
         default,
         rename = "strake.mounts.v1",
-        deserialize_with = "null_default",
+        deserialize_with = "oci::null_default",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub mounts: Vec<CarriedMount>,
@@ -73,10 +73,10 @@ pub(crate) struct LayerAnnotations {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub digest: Digest,
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "oci::null_default", skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<RecordLayer>,
     /// BuildKit's records lead to each other; ours stand alone.
-    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "oci::null_default", skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Value>,
 }
 
@@ -265,15 +265,6 @@ fn rfc3339(nanoseconds: i64) -> String {
 
 fn nanoseconds(text: &str) -> Option<i64> {
     i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
-}
-
-/// Go writes `null` for an empty slice.
-fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

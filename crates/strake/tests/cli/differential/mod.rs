@@ -9,12 +9,13 @@ mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::containers::{is_root, until, with_busybox};
-use crate::harness::{Ran, TestStore, ran};
+use crate::containers::{is_root, with_busybox};
+use crate::dockerd::Dockerd;
+use crate::harness::{TestStore, ran};
 
 /// What there is of the config's fields, whatever the peer writes for nothing.
 const FIELDS: [&str; 12] = [
@@ -187,65 +188,23 @@ fn compare(peer: &str, store: &TestStore, build: &dyn Fn(&Path, &Path, &Path)) {
     assert!(failures.is_empty(), "unlike {peer}: {failures:?}");
 }
 
-/// A dockerd of the test's own, without a network; ended with this value.
-struct Dockerd {
-    child: Child,
-    socket: String,
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
-impl Dockerd {
-    fn start(store: &TestStore) -> Option<Dockerd> {
-        let at = |name: &str| store.dir().join(name).display().to_string();
-        let socket = format!("unix://{}", at("docker.sock"));
-        let log = fs::File::create(store.dir().join("dockerd.log")).unwrap();
-        let child = Command::new("dockerd")
-            .args(["--data-root", &at("docker"), "--exec-root", &at("exec"), "-p", &at("pid"), "-H", &socket])
-            .args(["--iptables=false", "--bridge=none"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .ok()?;
-        let dockerd = Dockerd { child, socket };
-        until("docker answers", || dockerd.docker("0", &["version"]).code == 0);
-        Some(dockerd)
-    }
-
-    /// Debian's client: a newer one beside it may lack a builder for so old a daemon.
-    fn docker(&self, buildkit: &str, args: &[&str]) -> Ran {
-        let client = if Path::new("/usr/bin/docker").exists() { "/usr/bin/docker" } else { "docker" };
-        ran(Command::new(client).env("DOCKER_BUILDKIT", buildkit).args(["-H", &self.socket]).args(args))
-    }
-
-    #[track_caller]
-    fn ok(&self, buildkit: &str, args: &[&str]) {
-        let ran = self.docker(buildkit, args);
-        assert_eq!(ran.code, 0, "docker {args:?}: {ran:?}");
-    }
-}
-
 fn docker(peer: &str, buildkit: &str) {
-    if !is_root() {
-        return println!("skipped: dockerd needs root");
-    }
     let store = with_busybox(TestStore::new());
-    let Some(dockerd) = Dockerd::start(&store) else { return println!("skipped: no dockerd") };
+    let Some(dockerd) = Dockerd::start(store.dir()) else { return };
     let base = store.dir().join("base.tar");
     store.ok(&["save", "-o", base.to_str().unwrap(), "bb"]);
-    dockerd.ok("0", &["load", "-i", base.to_str().unwrap()]);
+    dockerd.ok(&["load", "-i", base.to_str().unwrap()]);
     compare(peer, &store, &|dockerfile, context, archive| {
         let (dockerfile, context) = (dockerfile.to_str().unwrap(), context.to_str().unwrap());
         let network = ["build", "--network", "host", "--build-arg", "GIVEN=given"];
-        dockerd.ok(buildkit, &[&network[..], &["-t", "theirs:1", "-f", dockerfile, context]].concat());
-        dockerd.ok(buildkit, &["save", "-o", archive.to_str().unwrap(), "theirs:1"]);
+        dockerd.ok_with(
+            &[("DOCKER_BUILDKIT", buildkit)],
+            &[&network[..], &["-t", "theirs:1", "-f", dockerfile, context]].concat(),
+        );
+        dockerd.ok_with(
+            &[("DOCKER_BUILDKIT", buildkit)],
+            &["save", "-o", archive.to_str().unwrap(), "theirs:1"],
+        );
     });
 }
 

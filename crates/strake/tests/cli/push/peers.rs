@@ -1,12 +1,13 @@
 //! What strake pushed, pulled by others: they verify each layer against its digests.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::debian::DockerRegistry;
 use super::{push, with_app};
-use crate::containers::{is_root, until};
+use crate::containers::is_root;
+use crate::dockerd::Dockerd;
 use crate::harness::ran;
 
 fn have(program: &str) -> bool {
@@ -64,51 +65,17 @@ fn skopeo_and_podman_read_what_was_pushed() {
     }
 }
 
-/// A dockerd of the test's own, without a network; ended with this value.
-struct Dockerd {
-    child: Child,
-    socket: String,
-}
-
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn docker_pulls_what_was_pushed() {
-    if !is_root() || !have("dockerd") {
-        return;
-    }
     let Some(registry) = DockerRegistry::start() else { return };
     let store = with_app();
-    let at = |name: &str| store.dir().join(name).display().to_string();
-    let socket = format!("unix://{}", at("docker.sock"));
-    let log = std::fs::File::create(store.dir().join("dockerd.log")).unwrap();
-    let child = Command::new("dockerd")
-        .args(["--data-root", &at("docker"), "--exec-root", &at("exec"), "-p", &at("pid"), "-H", &socket])
-        .args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"])
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .stdin(Stdio::null())
-        .spawn();
-    let Ok(child) = child else { return };
-    let dockerd = Dockerd { child, socket };
-    let docker = |args: &[&str]| ran(Command::new("docker").args(["-H", &dockerd.socket]).args(args));
-    until("docker answers", || docker(&["version"]).code == 0);
+    let Some(dockerd) = Dockerd::start(store.dir()) else { return };
     for (tag, options) in [("gzip", &[][..]), ("docker", &["--compression", "gzip", "--format", "docker"])] {
         let name = registry.name(&format!("app:{tag}"));
         store.ok(&["tag", "app:1", &name]);
         push(&store, &name, options);
-        let pulled = docker(&["pull", "-q", &name]);
-        assert_eq!(pulled.code, 0, "{pulled:?}");
-        let shown = docker(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &name]);
-        assert_eq!(
-            shown.stdout,
-            store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"])
-        );
+        dockerd.ok(&["pull", "-q", &name]);
+        let shown = dockerd.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &name]);
+        assert_eq!(shown, store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"]));
     }
 }
