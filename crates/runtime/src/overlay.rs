@@ -232,7 +232,8 @@ fn by_mount(overlay: &Overlay<'_>) -> Result<OwnedFd, Error> {
             (point.0.clone(), Some(point))
         }
     };
-    let point = fs::canonicalize(&point).doing(|| point.display().to_string())?;
+    // Not its canonical name: a directory in a detached mount would be mistaken for one under `/`.
+    let point = std::path::absolute(&point).doing(|| point.display().to_string())?;
 
     let read_only = overlay.upper.is_none();
     let mounted = if sys::is_single_threaded() {

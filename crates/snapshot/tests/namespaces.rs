@@ -1,9 +1,9 @@
-//! The same layers from root, from an ordinary user with subordinate ids (`tester`), from one without, and from root
+//! The same layers from root, from an ordinary user with subordinate ids (`strake-test`), from one without, and from root
 //! confined to one id: whoever applies a tar, or makes one of a step's upper directory, gets the same bytes.
 //!
 //! A process must be single-threaded to enter namespaces, which the usual harness is not: hence this `main`, which
 //! runs each case in a process of its own and speaks as much of the harness's language as cargo and nextest need.
-//! Cases that need root, or `tester` with a range in /etc/subuid, say so and pass where there is none.
+//! Cases that need root, or `strake-test` with a range in /etc/subuid, say so and pass where there is none.
 
 mod support;
 
@@ -87,7 +87,7 @@ fn run(name: &str, who: Who) -> bool {
                 command.uid(uid).gid(uid);
             }
             None => {
-                println!("skipped: no user `tester` with a range in /etc/subuid");
+                println!("skipped: no user `strake-test` with a range in /etc/subuid");
                 return true;
             }
         },
@@ -103,9 +103,9 @@ fn run(name: &str, who: Who) -> bool {
 }
 
 fn tester() -> Option<u32> {
-    std::fs::read_to_string("/etc/subuid").ok()?.lines().find(|line| line.starts_with("tester:"))?;
+    std::fs::read_to_string("/etc/subuid").ok()?.lines().find(|line| line.starts_with("strake-test:"))?;
     let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    let line = users.lines().find(|line| line.starts_with("tester:"))?;
+    let line = users.lines().find(|line| line.starts_with("strake-test:"))?;
     line.split(':').nth(2)?.parse().ok()
 }
 
