@@ -69,6 +69,18 @@ enum Method {
     Legacy,
 }
 
+impl Method {
+    /// Whether a kernel that does not know this way answers with `errno`.
+    fn may_be_unknown(self, errno: Option<i32>) -> bool {
+        match errno {
+            Some(libc::EINVAL) => true,
+            // Before Linux 6.5 overlayfs takes its options as one string, and no descriptors at all.
+            Some(libc::EOPNOTSUPP) => self == Method::Descriptor,
+            _ => false,
+        }
+    }
+}
+
 const METHODS: [Method; 3] = [Method::Descriptor, Method::Path, Method::Legacy];
 
 /// The index in [`METHODS`] of the first one not known to fail.
@@ -115,9 +127,11 @@ pub fn mount_overlay(overlay: &Overlay<'_>) -> Result<OwnedFd, Error> {
                 }
                 return Ok(mount);
             }
-            // What a kernel answers to a parameter it does not know; no other error is worth another method.
-            Err(Error::Io { doing, source }) if source.raw_os_error() == Some(libc::EINVAL) => {
-                failure.get_or_insert(Error::Io { doing, source });
+            // No other error is worth another method.
+            Err(error) if method.may_be_unknown(error.raw_os_error()) => {
+                // Of a way that the kernel does not have, the answer says nothing of the directories.
+                let said_something = |kept: &Error| kept.raw_os_error() != Some(libc::EOPNOTSUPP);
+                failure = failure.filter(said_something).or(Some(error));
             }
             Err(error) => return Err(explain(overlay, error)),
         }
@@ -384,5 +398,19 @@ fn explain(overlay: &Overlay<'_>, error: Error) -> Error {
             Error::UpperFileSystem { path: upper.fs.to_owned(), kind: found.to_string() }
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_do_not_know_a_way_are_told_from_failures() {
+        // Kernels before 6.5 answer EOPNOTSUPP to a descriptor, and 6.5 to 6.12 EINVAL.
+        assert!(Method::Descriptor.may_be_unknown(Some(libc::EOPNOTSUPP)));
+        assert!(METHODS.iter().all(|method| method.may_be_unknown(Some(libc::EINVAL))));
+        assert!(!Method::Legacy.may_be_unknown(Some(libc::EOPNOTSUPP)));
+        assert!(METHODS.iter().all(|method| !method.may_be_unknown(Some(libc::ENOENT))));
     }
 }

@@ -122,12 +122,24 @@ fn set_way(way: &str) {
     unsafe { std::env::set_var("STRAKE_OVERLAY_MOUNT", way) };
 }
 
+fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
 fn older_ways(_: Who) {
     runtime::enter().unwrap();
-    for way in ["descriptor", "path", "legacy"] {
+    for (way, since) in [("descriptor", (6, 13)), ("path", (6, 8)), ("legacy", (5, 11))] {
         set_way(way);
         let scratch = Scratch::new();
-        exercise(&Stack::new(&scratch, 3), &scratch);
+        let stack = Stack::new(&scratch, 3);
+        if kernel() < since {
+            let error = stack.mount().unwrap_err();
+            assert!(matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)), "{way}: {error}");
+            continue;
+        }
+        exercise(&stack, &scratch);
         drop(scratch);
         let scratch = Scratch::new();
         let stack = Stack::new(&scratch, 300);
