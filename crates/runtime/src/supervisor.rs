@@ -46,6 +46,11 @@ struct Requests {
     filters: Vec<Arc<Seccomp>>,
 }
 
+/// What of the environment the supervisor gets: to find other runtimes by, and what they may want to know of the host.
+/// Not the rest: with `--init` a process of it is in the container, and what people have in their environment is nobody
+/// else's.
+const PASSED_ON: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "STRAKE_OVERLAY_MOUNT"];
+
 /// What a container's standard streams are connected to.
 #[derive(Debug)]
 pub enum Stdio {
@@ -112,6 +117,8 @@ impl Supervisor {
         let program = protected_executable();
         let process = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
             .arg0(SUPERVISOR)
+            .env_clear()
+            .envs(PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(theirs)
             .stdout(std::process::Stdio::null())
             .spawn()

@@ -10,6 +10,8 @@ use rustix::process::{Pid, WaitOptions};
 /// Runs `exec` in a child (it returns only on failure) and serves as its init until it ends. Returns the failure, if
 /// the child could not be made.
 pub(crate) fn run_under_init(foreground: bool, exec: impl FnOnce() -> Failure) -> Failure {
+    // Before there is anybody to look; the child's exec undoes it.
+    syscalls::keep_to_oneself();
     // Blocked, so that each is taken by `wait_for_signal` and none is missed.
     if let Err(error) = syscalls::block_all_signals() {
         return Failure { code: 125, message: format!("starting init: {error}") };
@@ -35,6 +37,7 @@ pub(crate) fn run_under_init(foreground: bool, exec: impl FnOnce() -> Failure) -
 
 /// Serves as init of this pid namespace until `child` ends.
 pub(crate) fn serve_as_init(child: Pid) -> ! {
+    syscalls::keep_to_oneself();
     // The descriptor whose end tells the supervisor of the exec, and whatever else, must not stay open here.
     syscalls::close_from(3);
     // Else its name is that of the descriptor it was run from.

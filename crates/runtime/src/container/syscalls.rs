@@ -82,6 +82,13 @@ pub(crate) fn pidfd_kill(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Closes this process's memory, environment and program to the container that it is in: it is strake's, with what the
+/// supervisor knew when it was cloned. An exec undoes it.
+pub(crate) fn keep_to_oneself() {
+    // SAFETY: numbers only. It cannot fail with this value.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
 /// `fork(2)` of a process that is known to have one thread: `None` in the child.
 ///
 /// # Safety

@@ -1,7 +1,27 @@
 //! `run`: what a container gets, and the exit code.
 
-use super::{is_root, sh, store};
-use crate::harness::ran;
+use super::{is_root, sh, store, with_busybox};
+use crate::harness::{TestStore, ran};
+
+/// `--init` is strake's own process within the container: nothing of strake or of who runs it is to be seen by it.
+#[test]
+fn init_gives_nothing_away() {
+    let script = "cat /proc/1/environ /proc/1/maps /proc/1/mem; readlink /proc/1/exe; head -c 4 /proc/1/exe";
+    for store in [Some(store()), TestStore::of_an_ordinary_user().map(with_busybox)].into_iter().flatten() {
+        let mut command = store.command();
+        command.env("TOKEN_OF_THE_HOST", "open-sesame");
+        let ran = ran(command.args(["run", "--rm", "--init", "bb", "sh", "-c", script]));
+        assert_eq!(ran.stdout, "", "{}", ran.stderr);
+        assert!(ran.stderr.contains("Permission denied"), "{}", ran.stderr);
+        // Who has the capability to look at any process finds nothing there either.
+        let mut command = store.command();
+        command.env("TOKEN_OF_THE_HOST", "open-sesame");
+        let script = "tr '\\0' '\\n' < /proc/1/environ";
+        let args = ["run", "--rm", "--init", "--cap-add", "SYS_PTRACE", "bb", "sh", "-c", script];
+        let shown = crate::harness::ran(command.args(args)).stdout;
+        assert!(!shown.contains("TOKEN_OF_THE_HOST"), "{shown}");
+    }
+}
 
 #[test]
 fn exit_codes_are_dockers() {
