@@ -3,13 +3,15 @@
 //! It is the step's own container, run once more on a terminal: the same files, environment, user, working directory
 //! and mounts. Where the image has no shell, a static busybox of the host is mounted into it.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use dockerfile::lower::Lowered;
 use graph::{Exec, Op, VertexId};
-use runtime::{Stdio, spec};
+use runtime::{Stdio, beneath, spec};
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use snapshot::View;
 use solver::{Kept, Session};
 
@@ -69,12 +71,22 @@ pub(super) fn open(kept: &mut Kept, about: &str, terminal: &dyn Terminal) -> Res
     };
     let ended = terminal.open(&text, &mut run);
     if borrowed {
-        // What was made to mount it on is none of the step's.
-        let place = kept.pending.fs().join(BUSYBOX.trim_start_matches('/'));
-        let _ = fs::remove_file(&place);
-        let _ = place.parent().map(fs::remove_dir);
+        // Nothing may be left of it, and that is nothing to fail for.
+        let _ = forget_place(kept.pending.fs());
     }
     ended.map(drop)
+}
+
+/// Takes away what was made in the layer directory `fs` to mount the busybox on, and is none of the step's. No link is
+/// followed: what the step left may have some in its place.
+fn forget_place(fs: &Path) -> io::Result<()> {
+    let root = beneath::open_root(fs)?;
+    let path = Path::new(BUSYBOX);
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let directory = beneath::open_without_links(root.as_fd(), above, flags, Mode::empty())?;
+    unlinkat(&directory, name, AtFlags::empty())?;
+    Ok(unlinkat(&root, above.strip_prefix("/").unwrap_or(above), AtFlags::REMOVEDIR)?)
 }
 
 /// The shell that the step itself used, or another that the image has.

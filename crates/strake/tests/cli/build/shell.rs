@@ -97,6 +97,22 @@ fn an_image_without_a_shell_is_lent_one() {
     );
 }
 
+/// What a failed step left is a stranger's: a link in the place that busybox is lent at leads to nothing of the host's.
+#[test]
+fn what_is_lent_is_taken_back_from_the_step_alone() {
+    let host = tempfile::tempdir().unwrap();
+    std::fs::write(host.path().join("busybox"), "the host's").unwrap();
+    let project = project(&format!(
+        "FROM busybox AS b\nFROM scratch\nCOPY --from=b /bin/busybox /b\nRUN [\"/b\", \"sh\", \"-c\", \"/b ln -s {} /.strake; exit 3\"]\n",
+        host.path().display()
+    ));
+    let mut shell = build(&project, &["--on-error", "shell"]);
+    shell.until("It ends with exit.");
+    shell.keys("exit\n");
+    assert_eq!(shell.end(), 1);
+    assert_eq!(std::fs::read_to_string(host.path().join("busybox")).unwrap(), "the host's");
+}
+
 #[test]
 fn a_shell_after_a_step_that_works() {
     let project = project(
