@@ -11,6 +11,7 @@ use oci::DiffId;
 use super::command::{FILES, Git, Places};
 use super::failed;
 use super::git::{Pinned, ask, keeps_git_dir};
+use super::git_dir;
 use super::record::commit;
 use crate::error::Failure;
 
@@ -37,6 +38,9 @@ pub(super) fn check_out(git: &Git<'_>, pinned: &Pinned) -> Result<(DiffId, u64),
     let named = format!("{}^{{commit}}", pinned.commit);
     let answer = ask(git, &["rev-parse", "--verify", &named])?;
     let id = answer.trim();
+    if let Some(tag) = &pinned.tag {
+        verify_tag(git, tag, id)?;
+    }
     weigh(git, id)?;
     run(git, &["read-tree", id])?;
     run(git, &["checkout-index", "--all", "--force", "--quiet"])?;
@@ -51,7 +55,7 @@ pub(super) fn check_out(git: &Git<'_>, pinned: &Pinned) -> Result<(DiffId, u64),
     }
     let age = age(git, id)?;
     if keep {
-        tidy_git_dir(git, &places)?;
+        git_dir::tidy(git, &places)?;
     }
     if git.source.subdir != "/" {
         let from = subdir(git, &places.tree)?;
@@ -64,7 +68,7 @@ pub(super) fn check_out(git: &Git<'_>, pinned: &Pinned) -> Result<(DiffId, u64),
     commit(store, pending, age)
 }
 
-fn run(git: &Git<'_>, args: &[&str]) -> Result<(), Failure> {
+pub(super) fn run(git: &Git<'_>, args: &[&str]) -> Result<(), Failure> {
     git.run(args, &|_| true)
 }
 
@@ -77,8 +81,8 @@ fn fetch(git: &Git<'_>, pinned: &Pinned) -> Result<(), Failure> {
     });
     let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
     let mut ways: Vec<(&[&str], Vec<&str>)> = Vec::new();
-    // With `.git` the ref is to be there by its name, too.
-    if !keeps_git_dir(git.source) || named.is_none() {
+    // With `.git` the ref is to be there by its name, too; and where the tag is what was asked for, that has to come.
+    if (!keeps_git_dir(git.source) && pinned.tag.is_none()) || named.is_none() {
         ways.push((&["--depth=1"], vec![commit]));
     }
     // Not every server gives what is named by its digits, or less than all.
@@ -105,6 +109,19 @@ fn fetch(git: &Git<'_>, pinned: &Pinned) -> Result<(), Failure> {
     Err(first.unwrap_or_else(|| {
         failed(&git.source.redacted(), format!("the repository does not contain commit {commit}"))
     }))
+}
+
+/// Makes sure that the annotated tag is one of the commit: the checksum is the tag's, and what it is of is a part of it.
+fn verify_tag(git: &Git<'_>, tag: &str, commit: &str) -> Result<(), Failure> {
+    let named = format!("{tag}^{{commit}}");
+    match ask(git, &["rev-parse", "--verify", "--quiet", &named]) {
+        Ok(found) if found.trim() == commit => Ok(()),
+        Err(Failure::Interrupted) => Err(Failure::Interrupted),
+        _ => Err(failed(
+            &git.source.redacted(),
+            format!("expected checksum to match, and the tag {tag} that does is not one of commit {commit}"),
+        )),
+    }
 }
 
 /// Counts what the commit would become, before it does: a few objects can name each other a million times.
@@ -142,28 +159,6 @@ fn age(git: &Git<'_>, commit: &str) -> Result<i64, Failure> {
     let seconds = line.and_then(|line| line.rsplit(' ').nth(1)?.parse::<i64>().ok());
     // A year of four digits, or none.
     Ok(seconds.unwrap_or(0).clamp(0, 253_402_300_799))
-}
-
-/// Leaves in `.git` what a clone of it would have, and no password.
-fn tidy_git_dir(git: &Git<'_>, places: &Places) -> Result<(), Failure> {
-    let url = graph::redacted(&git.source.remote);
-    let fetch = "+refs/heads/*:refs/remotes/origin/*";
-    for (name, value) in [("remote.origin.url", url.as_str()), ("remote.origin.fetch", fetch)] {
-        run(git, &["config", "--local", "--replace-all", name, value])?;
-    }
-    // Where it was made means nothing where it will be.
-    let _ = run(git, &["config", "--local", "--unset-all", "core.worktree"]);
-    for name in ["FETCH_HEAD", "ORIG_HEAD", "logs"] {
-        let path = places.git_dir.join(name);
-        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        match gone {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::io("remove", path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The directory that was asked for; no link leads out of the checkout.
@@ -210,7 +205,7 @@ fn level(git: &Git<'_>, root: &Path, keep_git: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let listed = fs::read_dir(dir).map_err(Failure::io("list", dir))?;
     let paths = listed.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
     paths.map_err(Failure::io("list", dir))

@@ -86,6 +86,8 @@ impl<'a> Git<'a> {
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_ATTR_NOSYSTEM", "1"),
+            // Submodules are cloned with one, too.
+            ("GIT_TEMPLATE_DIR", ""),
             ("HOME", "/dev/null"),
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ASKPASS", "/bin/false"),

@@ -22,6 +22,9 @@ pub(super) struct Pinned {
     pub commit: String,
     /// The whole name of the ref; `None` where a commit was asked for.
     pub name: Option<String>,
+    /// The annotated tag that has the checksum that was asked for, where the commit has not: that it is one of this
+    /// commit is the server's word, until its object is here.
+    pub tag: Option<String>,
 }
 
 pub(super) fn fetch(
@@ -40,12 +43,16 @@ pub(super) fn fetch(
     };
     let remote = redacted(&source.remote);
     let submodules = if source.submodules { "yes" } else { "no" };
-    let memory = Memory::new("git", format!("git snapshot for {shown}"))
+    let mut memory = Memory::new("git", format!("git snapshot for {shown}"))
         .part("remote", &remote)
         .part("commit", &pinned.commit)
         .part("subdir", &source.subdir)
         .part("git-dir", kept)
         .part("submodules", submodules);
+    // What was found without looking at the tag says nothing of it.
+    if let Some(tag) = &pinned.tag {
+        memory = memory.part("tag", tag);
+    }
     if let Some((layer, _)) = memory.recall(fetch.store)? {
         return Ok(Fetched { layer, pinned: pinned.commit });
     }
@@ -73,7 +80,7 @@ fn pin(git: &Git<'_>) -> Result<Pinned, Failure> {
     };
     if let Some(commit) = source.reference.as_deref().filter(|reference| is_commit(reference)) {
         let commit = commit.to_ascii_lowercase();
-        return if fits(&commit) { Ok(Pinned { commit, name: None }) } else { mismatch(&commit) };
+        return if fits(&commit) { Ok(Pinned { commit, name: None, tag: None }) } else { mismatch(&commit) };
     }
     let peeled = source.reference.as_ref().map(|name| format!("{name}^{{}}"));
     let args = match (&source.reference, &peeled) {
@@ -88,10 +95,11 @@ fn pin(git: &Git<'_>) -> Result<Pinned, Failure> {
         };
         return Err(failed(&shown, what));
     };
-    if !fits(&found.object) && !fits(&found.pinned.commit) {
-        return mismatch(&found.pinned.commit);
+    match (fits(&found.pinned.commit), fits(&found.object)) {
+        (true, _) => Ok(found.pinned),
+        (false, true) => Ok(Pinned { tag: Some(found.object), ..found.pinned }),
+        (false, false) => mismatch(&found.pinned.commit),
     }
-    Ok(found.pinned)
 }
 
 /// What git prints on its standard output.
@@ -140,7 +148,7 @@ fn choose(listed: &str, name: Option<&str>) -> Option<Found> {
         let object = find("HEAD")?;
         // Servers that do not say which branch it is have one all the same.
         let name = default.filter(|name| name.starts_with("refs/heads/")).or_else(|| Some("HEAD".to_owned()));
-        return Some(Found { object: object.clone(), pinned: Pinned { commit: object, name } });
+        return Some(Found { object: object.clone(), pinned: Pinned { commit: object, name, tag: None } });
     };
     let bare = |prefix: &str| name.strip_prefix(prefix).unwrap_or(name);
     let names = [
@@ -151,7 +159,7 @@ fn choose(listed: &str, name: Option<&str>) -> Option<Found> {
     let (object, name) = names.into_iter().find_map(|name| Some((find(&name)?, name)))?;
     // An annotated tag is an object of its own; `^{}` is the commit that it is of.
     let commit = find(&format!("{name}^{{}}")).unwrap_or_else(|| object.clone());
-    Some(Found { object, pinned: Pinned { commit, name: Some(name) } })
+    Some(Found { object, pinned: Pinned { commit, name: Some(name), tag: None } })
 }
 
 fn is_commit(text: &str) -> bool {
@@ -180,7 +188,7 @@ mod tests {
         assert_eq!(commit("heads/team/x").as_deref(), Some(A));
         assert_eq!(commit("y"), None);
         let listed = format!("ref: refs/heads/main\tHEAD\n{A}\tHEAD\n");
-        let pinned = Pinned { commit: A.to_owned(), name: Some("refs/heads/main".to_owned()) };
+        let pinned = Pinned { commit: A.to_owned(), name: Some("refs/heads/main".to_owned()), tag: None };
         assert_eq!(choose(&listed, None).unwrap().pinned, pinned);
         assert_eq!(choose("", None), None);
     }

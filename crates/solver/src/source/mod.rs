@@ -8,6 +8,7 @@
 mod checkout;
 mod command;
 mod git;
+mod git_dir;
 mod http;
 mod record;
 

@@ -121,7 +121,14 @@ fn submodules_come_along() {
 #[test]
 fn secrets_open_repositories() {
     let repositories = Repositories::new();
+    repositories.make("sub", &[("s", "sub\n")]);
     repositories.make("r", &[("f", "1\n")]);
+    // Where the module is follows from where the repository is, password and all.
+    repositories.make("with", &[("f", "1\n")]);
+    let sub = repositories.path("sub");
+    repositories.git("with", &["submodule", "--quiet", "add", sub.to_str().unwrap(), "mod"]);
+    repositories.git("with", &["config", "-f", ".gitmodules", "submodule.mod.url", "../../sub/.git"]);
+    repositories.commit("with", &[]);
     // x-access-token:hunter2
     let web = repositories.serve(Some("basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMg=="));
     let project = Project::new(&[("token", "hunter2\n")]);
@@ -139,11 +146,15 @@ fn secrets_open_repositories() {
         .env("HEADER", "basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMg==")
         .current_dir(project.path("")));
     assert_eq!(built.code, 0, "{}", built.stderr);
-    // A password in the remote is in nothing that stays.
-    let url = format!("http://x-access-token:hunter2@{}/r/.git", web.address);
+    // A password in the remote is in nothing that stays: not that of the submodule's remote either, and nothing is
+    // there that is another thing tomorrow.
+    let url = format!("http://x-access-token:hunter2@{}/with/.git", web.address);
     project.write("Dockerfile", &format!("FROM busybox\nADD --keep-git-dir {url} /a\n"));
     let said = project.built(&["--no-cache"]);
     assert!(!said.contains("hunter2"), "{said}");
+    let modules = project.sh("cat /a/mod/s; ls -A /a/.git/modules/mod; grep url /a/.git/modules/mod/config");
+    assert!(modules.starts_with("sub\n") && modules.contains(":xxxxx@"), "{modules}");
+    assert!(!modules.contains("hooks") && !modules.contains("logs"), "{modules}");
     let stored =
         std::process::Command::new("grep").args(["-rl", "hunter2"]).arg(project.store.root()).output();
     assert_eq!(String::from_utf8_lossy(&stored.unwrap().stdout), "", "the store holds the password");
@@ -245,6 +256,35 @@ fn hostile_repositories() {
         project.write("Dockerfile", &format!("FROM busybox\nADD {source} /a\n"));
         project.refused(&[]);
     }
+}
+
+/// A checksum may be an annotated tag's. Which commit that is of is said by the tag itself, not by the server's list.
+#[test]
+fn the_checksum_of_a_tag_holds_its_commit() {
+    let repositories = Repositories::new();
+    let first = repositories.make("r", &[("f", "1\n")]);
+    let second = repositories.commit("r", &[("f", "2\n")]);
+    repositories.git("r", &["tag", "-a", "-m", "x", "v1"]);
+    let tag = repositories.git("r", &["rev-parse", "v1"]).trim().to_owned();
+    let web = repositories.serve_files("r");
+    let project = Project::new(&[]);
+    let url = web.url("/r/.git");
+    let add = |checksum: &str| format!("FROM busybox\nADD --checksum={checksum} {url}#v1 /a\n");
+    project.write("Dockerfile", &add(&tag));
+    project.built(&[]);
+    assert_eq!(project.sh("cat /a/f"), "2\n");
+    // The version before, under the same tag; it may have been here before for itself.
+    let listed = repositories.path("r/.git/info/refs");
+    let refs = std::fs::read_to_string(&listed).unwrap();
+    let lie = refs.replace(&format!("{second}\trefs/tags/v1^{{}}"), &format!("{first}\trefs/tags/v1^{{}}"));
+    assert_ne!(refs, lie);
+    std::fs::write(&listed, lie).unwrap();
+    let said = project.refused(&[]);
+    assert!(said.contains(&format!("the tag {tag} that does is not one of commit {first}")), "{said}");
+    project.write("Dockerfile", &format!("FROM busybox\nADD {url}#v1 /a\n"));
+    project.built(&[]);
+    project.write("Dockerfile", &add(&tag));
+    project.refused(&[]);
 }
 
 #[test]
