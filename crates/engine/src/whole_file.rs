@@ -73,7 +73,8 @@ impl Part {
         match nameless {
             Ok(file) => Ok(Part { file: file.into(), name, named: false }),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                Ok(Part { file: File::create(&name)?, name, named: true })
+                // A name that anybody can guess: whatever is there, a link above all, is not written to.
+                Ok(Part { file: File::create_new(&name)?, name, named: true })
             }
             Err(error) => Err(error.into()),
         }

@@ -73,7 +73,15 @@ pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
 /// Opens the regular file `path` for reading, links followed. Anything else is refused without being opened, so that
 /// no FIFO blocks and no device acts: `EISDIR` for a directory, `EINVAL` for the rest.
 pub fn open_file(root: BorrowedFd<'_>, path: impl Arg) -> io::Result<OwnedFd> {
-    let handle = open_in_root(root, path, OFlags::PATH, Mode::empty())?;
+    regular(open_in_root(root, path, OFlags::PATH, Mode::empty())?)
+}
+
+/// As [`open_file`], for a `path` on the host: trusted to be the one that is meant, while what is there is not.
+pub fn open_host_file(path: &Path) -> io::Result<OwnedFd> {
+    regular(rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn regular(handle: OwnedFd) -> io::Result<OwnedFd> {
     match FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) {
         FileType::RegularFile => reopen(handle.as_fd(), OFlags::RDONLY),
         FileType::Directory => Err(Errno::ISDIR.into()),

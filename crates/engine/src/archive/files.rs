@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oci::{Descriptor, DiffId, Digest, media_type};
+use runtime::beneath;
 use store::Store;
 
 use super::{DOCUMENT_LIMIT, ENTRY_LIMIT};
@@ -303,14 +304,18 @@ impl<'a> Files<'a> {
         }
         let path = directory.join(path);
         let failed = |e: &io::Error| Error::io(format!("read {}", path.display()), e);
-        let meta = match path.metadata() {
-            Ok(meta) if meta.is_file() => meta,
-            Ok(_) => return Err(Error::invalid(format!("{} is no regular file", path.display()))),
+        let file = match beneath::open_host_file(&path) {
+            Ok(file) => File::from(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) =>
+            {
+                return Err(Error::invalid(format!("{} is no regular file", path.display())));
+            }
             Err(error) => return Err(failed(&error)),
         };
-        let file = File::open(&path).map_err(|e| failed(&e))?;
-        Ok(Some(Held::Section(Section { file: Arc::new(file), start: 0, size: meta.len() })))
+        let size = file.metadata().map_err(|e| failed(&e))?.len();
+        Ok(Some(Held::Section(Section { file: Arc::new(file), start: 0, size })))
     }
 }
 

@@ -12,7 +12,6 @@ use dockerfile::render;
 use graph::{HttpSource, Source};
 use oci::{ChainId, Digest};
 use runtime::beneath;
-use rustix::fs::{Mode, OFlags};
 use snapshot::{Limits, Mtime, Owner, UnpackOptions};
 use solver::context::Context;
 use solver::source::{Downloads, Fetch, Listener};
@@ -330,15 +329,18 @@ fn dockerfile_for(
     .hint("name it with -f, or give the directory that holds it as the context"))
 }
 
-/// Opens a file. Where it is `confined`, no link leads out of `root`, of whose paths `path` is one.
+/// Opens a file. Where it is `confined`, no link leads out of `root`, of whose paths `path` is one, and what is no
+/// regular file is not opened: an archive can hold devices.
 fn open(root: &Path, path: &Path, confined: bool) -> io::Result<File> {
     if !confined {
         return File::open(path);
     }
     let below = path.strip_prefix(root).unwrap_or(path);
     let opened = beneath::open_root(root)?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    Ok(beneath::open_in_root(opened.as_fd(), below, flags, Mode::empty())?.into())
+    beneath::open_file(opened.as_fd(), below).map(File::from).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => io::Error::other("it is no regular file"),
+        _ => error,
+    })
 }
 
 fn bounded(source: impl Read, name: &str) -> Result<Vec<u8>> {

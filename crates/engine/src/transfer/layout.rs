@@ -1,5 +1,6 @@
 //! An OCI image layout in a directory, as a source and as a target (OCI image specification, "Image Layout").
 //!
+//! Who made the layout need not be trusted: what is no regular file is not opened, and none is written through a link.
 //! Files get their names when they are whole, and `index.json` is replaced in one step under a lock on the directory, so
 //! that a layout is sound whenever a copy ends and several may write to one. Digests are SHA-256.
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci::{Descriptor, Digest, HashingWriter, Index, annotation, media_type};
+use runtime::beneath;
 use rustix::fs::FlockOperation;
 
 use super::remote::{as_referrer, subject};
@@ -17,6 +19,8 @@ use crate::{Error, Result};
 
 const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const PIECE: usize = 256 << 10;
+/// Names of unfinished files that may be taken already.
+const MOST_PARTS: u64 = 1 << 20;
 
 /// A layout.
 pub(crate) struct Layout {
@@ -123,7 +127,7 @@ impl Layout {
     fn index(&self) -> Result<Index> {
         let path = self.path.join("index.json");
         let mut bytes = Vec::new();
-        File::open(&path)
+        open(&path)
             .and_then(|file| file.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes))
             .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
         serde_json::from_slice(&bytes).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
@@ -138,24 +142,30 @@ impl Layout {
         }
     }
 
-    /// A new name beside the blobs: what is left of a killed process is no blob.
-    fn temporary(&self) -> PathBuf {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        self.path.join(format!("blobs/.part{}.{n}", std::process::id()))
+    /// A new file under a name beside the blobs: what is left of a killed process is no blob.
+    fn temporary(&self) -> io::Result<(Part, File)> {
+        loop {
+            let n = self.next.fetch_add(1, Ordering::Relaxed);
+            let path = self.path.join(format!("blobs/.part{}.{n}", std::process::id()));
+            match File::options().write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && n < MOST_PARTS => {}
+                made => return made.map(|file| (Part(path), file)),
+            }
+        }
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let part = self.temporary();
-        fs::write(&part, bytes)?;
-        fs::rename(&part, self.path.join(name)).inspect_err(|_| drop(fs::remove_file(&part)))
+        let (part, mut file) = self.temporary()?;
+        file.write_all(bytes)?;
+        fs::rename(&part.0, self.path.join(name))
     }
 
     fn write(&self, descriptor: &Descriptor, source: &mut dyn Read, progress: &dyn Fn(u64)) -> Result<()> {
         let digest = &descriptor.digest;
         let path = self.path_of(digest)?;
-        let part = Part(self.temporary());
         let failed = |e: io::Error| Error::io(format!("write {}", path.display()), &e);
-        let mut out = HashingWriter::new(File::create(&part.0).map_err(failed)?);
+        let (part, file) = self.temporary().map_err(failed)?;
+        let mut out = HashingWriter::new(file);
         let mut buffer = vec![0; PIECE];
         loop {
             match source.read(&mut buffer) {
@@ -184,7 +194,7 @@ impl Source for Layout {
     fn document(&self, descriptor: &Descriptor) -> Result<Option<Raw>> {
         let path = self.path_of(&descriptor.digest)?;
         let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes));
+        let read = open(&path).and_then(|file| file.take(MANIFEST_LIMIT + 1).read_to_end(&mut bytes));
         match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(format!("read {}", path.display()), &error)),
@@ -203,7 +213,7 @@ impl Source for Layout {
             return Ok(None);
         }
         Ok(Some(Box::new(move |offset| {
-            let mut file = File::open(&path)?;
+            let mut file = open(&path)?;
             file.seek(SeekFrom::Start(offset))?;
             Ok(Box::new(file) as Box<dyn Read + Send>)
         })))
@@ -255,6 +265,11 @@ impl Target for Layout {
             None => Ok(()),
         }
     }
+}
+
+/// Opens a regular file to be read. A pipe that somebody put there would hold us for ever, a device might act.
+fn open(path: &Path) -> io::Result<File> {
+    beneath::open_host_file(path).map(File::from)
 }
 
 /// A file that is removed unless it was renamed.
