@@ -276,7 +276,7 @@ impl solver::Elsewhere for Elsewhere<'_> {
     /// What goes wrong is warned of: an empty mount does.
     fn fill_mount(&self, key: &str, dir: &Path) -> bool {
         let Some((mount, holder)) = self.lock().mounts.get(key).cloned() else { return false };
-        match cache::fill_mount(self.store, &*holder.source, &mount, dir) {
+        match cache::fill_mount(self.store, &*holder.source, &mount, dir, self.interrupted) {
             Ok(()) => true,
             Err(error) => {
                 self.lock().mounts.remove(key);

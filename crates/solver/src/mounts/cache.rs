@@ -120,7 +120,12 @@ fn take(step: &Step<'_>, cache: &CacheMount, new: &NewCacheMount) -> Result<Cach
             continue;
         }
         let pending = session.store.begin_cache_mount()?;
-        if !session.elsewhere.fill_mount(&new.key, pending.dir()) {
+        let filled = session.elsewhere.fill_mount(&new.key, pending.dir());
+        // One that was given up would be found empty for ever.
+        if session.is_stopped() {
+            return Err(Failure::Interrupted);
+        }
+        if !filled {
             fill(step, cache, pending.dir())?;
         }
         // Of two that find none at once, one makes it.

@@ -12,8 +12,12 @@ use crate::{Error, Result};
 pub(crate) const CHUNK_LIMIT: u32 = 64 << 10;
 /// The largest pack that is taken, in bytes.
 const PACK_LIMIT: u64 = 64 << 20;
-/// Bytes of an index, decompressed.
-const TEXT_LIMIT: u64 = 512 << 20;
+/// Bytes of an index, decompressed: those of a mount of some 30 GiB.
+const TEXT_LIMIT: u64 = 192 << 20;
+/// Bytes of the tar for each byte of the packs, counted once there are `RATIO_FROM` of the tar; as for layers.
+const RATIO: u64 = 250;
+/// See [`RATIO`].
+const RATIO_FROM: u64 = 2 << 30;
 /// The most packs.
 const MOST_PACKS: usize = 20_000;
 const VERSION: u32 = 1;
@@ -57,6 +61,12 @@ impl Index {
     /// Its bytes, compressed.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let text = serde_json::to_vec(self).expect("because it has string keys only");
+        if text.len() as u64 > TEXT_LIMIT {
+            return Err(Error::invalid(format!(
+                "it has {} chunks, more than anybody takes",
+                self.chunks.len()
+            )));
+        }
         zstd::bulk::compress(&text, 3).map_err(|e| Error::internal(format!("compress an index: {e}")))
     }
 
@@ -67,7 +77,7 @@ impl Index {
     pub fn parse(bytes: &[u8]) -> Result<Index> {
         let bad = |reason: String| Error::invalid(format!("the index of a cache mount: {reason}"));
         let index: Index =
-            serde_json::from_slice(&decompress(bytes, TEXT_LIMIT)?).map_err(|e| bad(e.to_string()))?;
+            serde_json::from_reader(decompress(bytes, TEXT_LIMIT)?).map_err(|e| bad(e.to_string()))?;
         if index.version != VERSION {
             return Err(bad(format!("it is of version {}, and {VERSION} is known", index.version)));
         }
@@ -82,9 +92,15 @@ impl Index {
                 && *length <= CHUNK_LIMIT
                 && *stored <= *length
         };
-        match index.chunks.iter().all(fits) {
-            true => Ok(index),
-            false => Err(bad("it has a chunk that lies in no pack".to_owned())),
+        if !index.chunks.iter().all(fits) {
+            return Err(bad("it has a chunk that lies in no pack".to_owned()));
+        }
+        // A chunk may be named a million times: what is small here could be without end there.
+        let packed: u64 = index.packs.iter().map(|pack| pack.size).sum();
+        let size = index.size();
+        match size > RATIO_FROM && size / RATIO > packed {
+            true => Err(bad(format!("its {packed} bytes of chunks would become {size}"))),
+            false => Ok(index),
         }
     }
 
@@ -122,6 +138,24 @@ mod tests {
         assert_eq!((index.size(), index.chunks_to_keep().len()), (140, 2));
         index.packs[0].size = 201;
         assert!(index.chunks_to_keep().is_empty());
+    }
+
+    #[test]
+    fn what_would_have_no_end_is_refused() {
+        let repeated = |size: u64, chunks: usize| {
+            let mut index = Index::new((0o755, 0, 0));
+            index.packs.push(Pack { digest: Digest::sha256(b"pack"), size });
+            index.chunks = vec![Chunk(0, 0, 20, CHUNK_LIMIT, Digest::sha256(b"a")); chunks];
+            Index::parse(&index.bytes().unwrap())
+        };
+        // 2 GiB of one chunk, and some more.
+        assert!(repeated(20, 32_768).is_ok());
+        let error = repeated(20, 33_000).unwrap_err();
+        assert!(error.message.contains("20 bytes of chunks would become"), "{}", error.message);
+        assert!(repeated(16 << 20, 33_000).is_ok());
+        let text = vec![b' '; usize::try_from(TEXT_LIMIT).unwrap() + 1];
+        let error = Index::parse(&zstd::bulk::compress(&text, 1).unwrap()).unwrap_err();
+        assert!(error.message.contains("more bytes than are taken"), "{}", error.message);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod index;
 mod restore;
 mod write;
 
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 
 use oci::{Descriptor, Digest};
 use store::{PendingSnapshot, Taken};
@@ -118,14 +118,26 @@ impl CarriedMount {
     }
 }
 
-/// At most `limit` bytes of what `source` gives, decompressed.
-fn decompress(source: &[u8], limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = zstd::stream::read::Decoder::new(source)
-        .and_then(|decoder| decoder.take(limit + 1).read_to_end(&mut bytes));
-    read.map_err(|e| Error::invalid(format!("the index of a cache mount: {e}")))?;
-    match bytes.len() as u64 > limit {
-        true => Err(Error::invalid(format!("the index of a cache mount has more than {limit} bytes"))),
-        false => Ok(bytes),
+/// What `source` gives, decompressed as it is read. It fails beyond `limit` bytes.
+fn decompress(source: &[u8], limit: u64) -> Result<impl Read> {
+    let decoder = zstd::stream::read::Decoder::new(source)
+        .map_err(|e| Error::invalid(format!("the index of a cache mount: {e}")))?;
+    Ok(BufReader::new(Bounded { source: decoder, left: limit }))
+}
+
+/// A source that fails beyond so many bytes.
+struct Bounded<R> {
+    source: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other("it has more bytes than are taken")),
+        }
+        Ok(read)
     }
 }

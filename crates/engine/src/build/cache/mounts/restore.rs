@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use oci::{Digest, HashingWriter};
@@ -18,17 +19,18 @@ use super::index::{Chunk, Index, Pack};
 use crate::build::cache::config::CarriedMount;
 use crate::build::cache::place::read_small;
 use crate::transfer::{self, Source, side_by_side};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// Packs fetched at once.
 const JOBS: usize = 4;
 
-/// Fills `directory`, which is empty, with what `source` has for the mount.
+/// Fills `directory`, which is empty, with what `source` has for the mount. Given up once `stop` is set.
 pub(crate) fn restore(
     store: &Store,
     source: &dyn Source,
     mount: &CarriedMount,
     directory: &Path,
+    stop: &AtomicBool,
 ) -> Result<()> {
     let index = Index::parse(&read_small(source, &mount.descriptor(), INDEX_LIMIT)?)?;
     let pending = store.begin_snapshot()?;
@@ -36,10 +38,13 @@ pub(crate) fn restore(
     let packs: Vec<usize> = (0..index.packs.len()).collect();
     let files = side_by_side(JOBS, &packs, |number| {
         let path = path(*number);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Unavailable, "it was interrupted"));
+        }
         fetch(source, &index.packs[*number], &path)?;
         File::open(&path).map_err(|e| Error::io(format!("open {}", path.display()), &e))
     })?;
-    unpack(&index, &files, pending.fs())?;
+    unpack(&index, &files, pending.fs(), stop)?;
     let failed = |e: io::Error| Error::io(format!("fill {}", directory.display()), &e);
     // Where one id is mapped it is everybody's.
     let _ = chown(pending.fs(), Some(index.uid), Some(index.gid));
@@ -64,7 +69,7 @@ fn fetch(source: &dyn Source, pack: &Pack, path: &Path) -> Result<()> {
 }
 
 /// Puts the tar together and takes it apart into `directory`.
-fn unpack(index: &Index, packs: &[File], directory: &Path) -> Result<()> {
+fn unpack(index: &Index, packs: &[File], directory: &Path, stop: &AtomicBool) -> Result<()> {
     let options = UnpackOptions {
         lowers: Vec::new(),
         limits: Limits::default(),
@@ -76,16 +81,20 @@ fn unpack(index: &Index, packs: &[File], directory: &Path) -> Result<()> {
         io::pipe().map_err(|e| Error::io(format!("fill {}", directory.display()), &e))?;
     thread::scope(|scope| {
         let tar = scope.spawn(move || {
-            index
-                .chunks
-                .iter()
-                .try_for_each(|chunk| writer.write_all(&read(chunk, &packs[chunk.0 as usize])?))
+            // Cut off, it is no archive, and what is made of it is dropped.
+            let mut wanted = index.chunks.iter().take_while(|_| !stop.load(Ordering::Relaxed));
+            wanted.try_for_each(|chunk| writer.write_all(&read(chunk, &packs[chunk.0 as usize])?))
         });
         let unpacked = snapshot::unpack_into(reader, directory, b"/", &options);
         match tar.join() {
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(Error::invalid(error.to_string()))
             }
+            // A pipe that nobody reads any more says nothing; of all else, half an archive could look like a whole one.
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::io(format!("fill {}", directory.display()), &error))
+            }
+            Ok(_) if stop.load(Ordering::Relaxed) => Err(Error::new(Kind::Unavailable, "it was interrupted")),
             Ok(_) => Ok(unpacked.map(drop)?),
             Err(panic) => std::panic::resume_unwind(panic),
         }
