@@ -183,7 +183,7 @@ fn tell(inputs: &Inputs, graph: &Graph, steps: &Steps<'_>, error: solver::Error)
         let tail = printable::last_lines(&steps.masks.apply(tail), TAIL);
         let (step, lines) = steps.failed().unwrap_or_default();
         let left_out = lines.saturating_sub(tail.len() as u64);
-        detail.push_str(&format!("------\n > {}:\n", vertex.name));
+        detail.push_str(&format!("------\n > {}:\n", printable::one_line(&vertex.name)));
         if left_out > 0 {
             detail.push_str(&format!("[{left_out} lines before]\n"));
             hint = Some(format!("strake build logs {step} prints all {lines} lines of the step"));
@@ -211,7 +211,12 @@ pub(super) fn excerpt(inputs: &Inputs, location: graph::Location) -> String {
     for (number, line) in (1u32..).zip(text.lines()) {
         if number >= first && number <= end + AROUND {
             let mark = if number >= location.line && number <= end { ">>>" } else { "   " };
-            out.push_str(&format!("{number:4} | {mark} {line}\n"));
+            // Whoever wrote it need not be trusted with the terminal.
+            let shown: String = line
+                .chars()
+                .map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+                .collect();
+            out.push_str(&format!("{number:4} | {mark} {shown}\n"));
         }
     }
     out.push_str("--------------------");

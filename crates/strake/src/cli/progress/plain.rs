@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::{Event, Step};
+use engine::{Event, Step, printable};
 
 use super::stamp;
 use crate::cli::units;
@@ -122,7 +122,8 @@ impl State {
             if self.begun {
                 out.push(b'\n');
             }
-            let name = block.name.as_deref().unwrap_or_default();
+            // Of a Dockerfile that a stranger may have written; what steps print is left as it is.
+            let name = printable::one_line(block.name.as_deref().unwrap_or_default());
             out.extend_from_slice(format!("#{step} {name}\n").as_bytes());
             self.begun = true;
         }

@@ -8,6 +8,7 @@ mod entitlements;
 mod errors;
 mod explain;
 mod git_sources;
+mod hostile;
 mod http_sources;
 mod ignore;
 mod lapses;
