@@ -12,7 +12,7 @@ use super::way::{self, Way};
 use super::{Destination, ManifestFormat, Push, threads};
 use crate::build::cache::sent::Sent;
 use crate::transfer::{self, Raw, Taken, Target as _, made, side_by_side, stored::Stored};
-use crate::{Error, Event, Result};
+use crate::{Error, Event, Kind, Result};
 
 /// A compressed layer of up to so many bytes is held in memory until its digest is known, so that it need not be sent
 /// if the registry has it.
@@ -93,8 +93,29 @@ impl Push<'_> {
         let layers = self.layers(&ways, image, &source, target)?;
         let manifest = manifest(&layers)?;
         store.put_blob(&manifest.bytes)?;
-        target.put(&manifest)?;
-        Ok(manifest)
+        match target.put(&manifest) {
+            Err(refused) if refused.kind == Kind::Unsupported => {
+                let manifest = self.for_older_registries(image, &manifest, &layers).ok_or(refused)?;
+                store.put_blob(&manifest.bytes)?;
+                target.put(&manifest)?;
+                Ok(manifest)
+            }
+            put => Ok(put.map(|()| manifest)?),
+        }
+    }
+
+    /// The same as a Docker manifest, where a registry took no OCI manifest and nobody asked for one. `None` where it
+    /// can't be said so.
+    fn for_older_registries(&self, image: &Image, refused: &Raw, layers: &[Descriptor]) -> Option<Raw> {
+        if self.options.format.is_some() || refused.media_type != media_type::OCI_MANIFEST {
+            return None;
+        }
+        let manifest = manifest_for(image, layers, ManifestFormat::Docker).ok()?;
+        self.events.event(Event::Warning(
+            "the registry takes no OCI manifest: a Docker manifest is pushed (--format docker asks for it at once)"
+                .to_owned(),
+        ));
+        Some(manifest)
     }
 
     /// Where the layers come from. Those that are not in the store leave as they are elsewhere.

@@ -6,7 +6,7 @@ use oci::{Descriptor, Digest, Document, Index, media_type};
 use registry::{Mount, Repository, Upload};
 
 use super::{Open, Raw, Source, Taken, Target};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Bytes read at once from the source of a blob.
 const PIECE: usize = 256 << 10;
@@ -80,8 +80,14 @@ impl Target for Repository {
 
 /// Stores a manifest or index called `name`, a tag or its digest; where it refers to another and the registry does not
 /// keep account of that, the tag that stands for it does (distribution specification, "Referrers Tag Schema").
+///
+/// # Errors
+/// Of kind `Unsupported` where the registry does not take such a document (400 or 415), perhaps for its media type.
 pub(crate) fn put(repository: &Repository, name: &str, raw: &Raw) -> Result<()> {
-    let answer = repository.put_manifest(name, &raw.media_type, &raw.bytes)?;
+    let answer = repository.put_manifest(name, &raw.media_type, &raw.bytes).map_err(|error| match error {
+        registry::Error::Status { status: 400 | 415, .. } => Error::unsupported(error.to_string()),
+        error => error.into(),
+    })?;
     if answer.subject_seen {
         return Ok(());
     }

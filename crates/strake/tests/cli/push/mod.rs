@@ -5,6 +5,7 @@ mod copies;
 mod cuts;
 mod debian;
 mod lists;
+mod older;
 mod peers;
 
 use serde_json::Value;
