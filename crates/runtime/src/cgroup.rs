@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ids::read_bounded;
-use crate::spec::Resources;
+use crate::spec::{Cpu, Memory, Pids, Resources};
 
 /// The group of one container, in as many hierarchies as its limits need.
 #[derive(Debug)]
@@ -63,30 +63,47 @@ impl Cgroup {
         }
         let mounts = read_bounded(Path::new("/proc/self/mountinfo")).unwrap_or_default();
         let own = read_bounded(Path::new("/proc/self/cgroup")).unwrap_or_default();
-        let mut made = Cgroup { groups: Vec::new(), memory: None };
         let mut wanted = needed(resources);
         if wanted.is_empty() {
             // Only a place was asked for: memory is what people look at there.
             wanted.push(Controller::Memory);
         }
-        let done = wanted.iter().try_for_each(|controller| {
-            let name = controller.name();
-            let hierarchy = find(&mounts, &own, name)
-                .ok_or_else(|| format!("this machine has no cgroup controller {name}"))?;
-            let group = hierarchy.enter(id, parent, name)?;
-            if !made.groups.contains(&group) {
-                made.groups.push(group.clone());
+        let mut made = Cgroup { groups: Vec::new(), memory: None };
+        for (hierarchy, controllers) in by_hierarchy(&mounts, &own, &wanted)? {
+            let group = hierarchy.enter(id, parent, &controllers)?;
+            made.groups.push(group.clone());
+            for controller in controllers {
+                if controller == Controller::Memory {
+                    made.memory = Some(group.clone());
+                }
+                let set = if hierarchy.unified { set_unified } else { set_v1 };
+                set(controller, &group, resources)?;
             }
-            if *controller == Controller::Memory {
-                made.memory = Some(group.clone());
-            }
-            let set = if hierarchy.unified { set_unified } else { set_v1 };
-            set(*controller, &group, resources)
-        });
-        done.map(|()| made)
+        }
+        Ok(made)
     }
 
-    /// Moves this process into the group.
+    /// Makes a group near ours in which memory, processor time and processes could be limited, but are not.
+    ///
+    /// # Errors
+    /// As [`Cgroup::make`].
+    pub fn try_out(id: &str) -> Result<Cgroup, String> {
+        let resources = Resources {
+            memory: Some(Memory { limit: Some(-1), swap: None }),
+            cpu: Some(Cpu { quota: Some(-1), ..Cpu::default() }),
+            pids: Some(Pids { limit: -1 }),
+            ..Resources::default()
+        };
+        Cgroup::make(id, None, &resources)
+    }
+
+    /// Where the group is, in the first of its hierarchies.
+    pub fn place(&self) -> &Path {
+        self.groups.first().map_or(Path::new("/sys/fs/cgroup"), PathBuf::as_path)
+    }
+
+    /// Moves this process into the group. To be done before it has a cgroup namespace of its own: under `nsdelegate`,
+    /// as systemd mounts the unified hierarchy, nothing leaves or enters what such a namespace shows.
     pub fn join(&self) -> io::Result<()> {
         self.groups.iter().try_for_each(|group| fs::write(group.join("cgroup.procs"), "0"))
     }
@@ -182,80 +199,153 @@ fn find(mounts: &str, own: &str, controller: &str) -> Option<Hierarchy> {
     unified.filter(|hierarchy| has(&hierarchy.top.join("cgroup.controllers"), controller))
 }
 
+/// Each hierarchy that is needed, with what it is needed for. A process is in one group of each, so that all limits of
+/// one hierarchy meet in one group.
+fn by_hierarchy(
+    mounts: &str,
+    own: &str,
+    wanted: &[Controller],
+) -> Result<Vec<(Hierarchy, Vec<Controller>)>, String> {
+    let mut all: Vec<(Hierarchy, Vec<Controller>)> = Vec::new();
+    for controller in wanted {
+        let name = controller.name();
+        let hierarchy =
+            find(mounts, own, name).ok_or_else(|| format!("this machine has no cgroup controller {name}"))?;
+        match all.iter_mut().find(|(known, _)| *known == hierarchy) {
+            Some((_, controllers)) => controllers.push(*controller),
+            None => all.push((hierarchy, vec![*controller])),
+        }
+    }
+    Ok(all)
+}
+
 /// Whether a list of controllers names this one.
 fn has(list: &Path, controller: &str) -> bool {
     read_bounded(list).is_ok_and(|text| text.split_whitespace().any(|name| name == controller))
 }
 
 impl Hierarchy {
-    /// Makes the group in which the controller can be set, or finds the one made for another controller.
-    fn enter(&self, id: &str, parent: Option<&str>, controller: &str) -> Result<PathBuf, String> {
-        let own = self.top.join(&self.own);
-        let candidates: Vec<PathBuf> = match parent {
+    /// Makes the group in which these controllers can be set.
+    fn enter(&self, id: &str, parent: Option<&str>, controllers: &[Controller]) -> Result<PathBuf, String> {
+        let candidates = match parent {
             Some(parent) => {
                 let place = self.top.join(parent.trim_matches('/'));
-                self.make_all(&place, controller)?;
+                self.make_all(&place, controllers)?;
                 vec![place]
             }
-            None if !self.unified => vec![own, self.top.clone()],
-            // A group with processes has no groups with controllers below: ours has at least us. A neighbour will do.
-            None => own
-                .ancestors()
-                .skip(1)
-                .take_while(|up| up.starts_with(&self.top))
-                .map(Path::to_owned)
-                .collect(),
+            None => self.candidates(),
         };
-        let mut why = format!("there is no place for a cgroup in {}", self.top.display());
+        // The reason that the nearest place gives is the one that can be done something about.
+        let mut why = None;
         for place in candidates {
-            if self.unified && !self.delegates(&place, controller) {
-                why = format!(
-                    "the cgroup controller {controller} is not delegated to {} (systemd: Delegate=yes)",
-                    place.display()
-                );
-                continue;
+            match self.enter_at(&place, id, controllers) {
+                Ok(group) => return Ok(group),
+                Err(reason) => drop(why.get_or_insert(reason)),
             }
-            let group = place.join(format!("strake-{id}"));
-            match fs::create_dir(&group) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    why = format!("making a cgroup in {}: {error}", place.display());
-                    continue;
-                }
-            }
-            if controller == "cpuset" && !self.unified {
-                inherit_cpuset(&group);
-            }
-            return Ok(group);
         }
-        Err(why)
+        Err(why.unwrap_or_else(|| format!("there is no place for a cgroup in {}", self.top.display())))
     }
 
-    /// Makes `place` and what leads to it, with the controller on all the way.
-    fn make_all(&self, place: &Path, controller: &str) -> Result<(), String> {
-        let mut way: Vec<&Path> = place.ancestors().take_while(|up| *up != self.top).collect();
-        way.reverse();
-        for step in way {
-            if self.unified {
-                self.delegates(step.parent().unwrap_or(&self.top), controller);
+    /// Where a group of ours could be, nearest first, so that limits around us go on to count.
+    fn candidates(&self) -> Vec<PathBuf> {
+        let own = self.top.join(&self.own);
+        if !self.unified {
+            return vec![own, self.top.clone()];
+        }
+        if own == self.top {
+            // Only the root of all groups may have processes as well as groups with controllers; in a container the
+            // attempt says so.
+            return vec![own];
+        }
+        // A group with processes has no groups with controllers below: ours has at least us. A neighbour will do.
+        own.ancestors().skip(1).take_while(|up| up.starts_with(&self.top)).map(Path::to_owned).collect()
+    }
+
+    fn enter_at(&self, place: &Path, id: &str, controllers: &[Controller]) -> Result<PathBuf, String> {
+        if self.unified {
+            for step in self.way_to(place) {
+                controllers.iter().for_each(|controller| self.delegate(step, *controller));
             }
+            let list = place.join("cgroup.subtree_control");
+            let lacking: Vec<_> = controllers
+                .iter()
+                .map(|controller| controller.name())
+                .filter(|name| !has(&list, name))
+                .collect();
+            if !lacking.is_empty() {
+                let lacking = lacking.join(" and ");
+                return Err(if is_writable(place) {
+                    format!(
+                        "the cgroup controller {lacking} is not delegated to {} (systemd: `Delegate=cpu cpuset memory \
+                         pids` for user@.service)",
+                        place.display()
+                    )
+                } else {
+                    not_ours(place)
+                });
+            }
+        }
+        let group = place.join(format!("strake-{id}"));
+        match fs::create_dir(&group) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(not_ours(place)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(format!("making a cgroup in {}: {error}", place.display()));
+            }
+            _ => {}
+        }
+        if controllers.contains(&Controller::Cpuset) && !self.unified {
+            inherit_cpuset(&group);
+        }
+        Ok(group)
+    }
+
+    /// Makes `place` and what leads to it, with the controllers on all the way.
+    fn make_all(&self, place: &Path, controllers: &[Controller]) -> Result<(), String> {
+        for step in self.way_to(place) {
             match fs::create_dir(step) {
-                Ok(()) if controller == "cpuset" && !self.unified => inherit_cpuset(step),
+                Ok(()) if controllers.contains(&Controller::Cpuset) && !self.unified => inherit_cpuset(step),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(not_ours(step.parent().unwrap_or(step)));
+                }
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(format!("making the cgroup {}: {error}", step.display()));
                 }
                 _ => {}
             }
+            if self.unified {
+                controllers.iter().for_each(|controller| self.delegate(step, *controller));
+            }
         }
         Ok(())
     }
 
-    /// Whether groups below `place` have the controller; turns it on where that is allowed.
-    fn delegates(&self, place: &Path, controller: &str) -> bool {
-        let list = place.join("cgroup.subtree_control");
-        has(&list, controller) || fs::write(&list, format!("+{controller}")).is_ok() && has(&list, controller)
+    /// The groups that lead to `place`, from the top of the hierarchy to itself.
+    fn way_to<'a>(&'a self, place: &'a Path) -> Vec<&'a Path> {
+        let mut way: Vec<&Path> = place.ancestors().take_while(|up| up.starts_with(&self.top)).collect();
+        way.reverse();
+        way
     }
+
+    /// Turns the controller on for groups below `place`, where that is allowed. Where it is not, it may be on already.
+    fn delegate(&self, place: &Path, controller: Controller) {
+        let list = place.join("cgroup.subtree_control");
+        if !has(&list, controller.name()) {
+            let _ = fs::write(&list, format!("+{}", controller.name()));
+        }
+    }
+}
+
+/// Whether groups can be made in `place`, as far as its permissions go.
+fn is_writable(place: &Path) -> bool {
+    rustix::fs::access(place, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+fn not_ours(place: &Path) -> String {
+    format!(
+        "{} is not ours to make cgroups in: run strake as root, or in a delegated cgroup (`systemd-run --user --scope \
+         -p Delegate=yes strake …`)",
+        place.display()
+    )
 }
 
 /// A new v1 cpuset is empty, and nothing may enter it.
@@ -392,6 +482,32 @@ mod tests {
         assert_eq!(own("/docker/abc/x"), Path::new("x"));
         assert_eq!(own("/docker/abc"), Path::new(""));
         assert_eq!(own("/elsewhere"), Path::new(""));
+    }
+
+    #[test]
+    fn limits_of_one_hierarchy_meet_in_one_group() {
+        let all = [Controller::Memory, Controller::Cpu];
+        let parted = by_hierarchy(HYBRID, "0::/\n", &all).unwrap();
+        assert_eq!(parted.len(), 2);
+        let Err(lacking) = by_hierarchy(HYBRID, "0::/\n", &[Controller::Pids]) else {
+            panic!("there is no pids")
+        };
+        assert!(lacking.ends_with("no cgroup controller pids"), "{lacking}");
+        let one = "30 25 0:26 / /sys/fs/cgroup rw - cgroup cgroup rw,cpu,cpuacct,memory\n";
+        let met = by_hierarchy(one, "4:cpu,cpuacct,memory:/\n", &all).unwrap();
+        assert_eq!(met.iter().map(|(_, controllers)| controllers.as_slice()).collect::<Vec<_>>(), [all]);
+    }
+
+    #[test]
+    fn groups_are_made_near_ours_and_not_beside_processes() {
+        let hierarchy = |own: &str, unified| Hierarchy { top: "/cg".into(), own: own.into(), unified };
+        let places = |own, unified| hierarchy(own, unified).candidates();
+        assert_eq!(places("a/b.scope", true), [Path::new("/cg/a"), Path::new("/cg")]);
+        assert_eq!(places("", true), [Path::new("/cg")], "the root may have both");
+        assert_eq!(places("a", false), [Path::new("/cg/a"), Path::new("/cg")]);
+        let way = hierarchy("", true);
+        let way = way.way_to(Path::new("/cg/a/b"));
+        assert_eq!(way, [Path::new("/cg"), Path::new("/cg/a"), Path::new("/cg/a/b")]);
     }
 
     #[test]

@@ -129,6 +129,8 @@ pub(crate) struct Job<'a> {
     pub record_owners: bool,
     /// The cgroup to enter.
     pub cgroup: Option<&'a Cgroup>,
+    /// Where an external runtime that makes the cgroup itself is to make it.
+    pub cgroup_parent: Option<&'a str>,
     pub streams: Streams,
     /// The limit of open files that strake was started with; the supervisor's own is higher.
     pub open_files: Rlimit,
@@ -213,7 +215,7 @@ fn set_up(job: &mut Job<'_>) -> Result<std::convert::Infallible, Failure> {
     let _ = rustix::process::setsid();
     if let Some(cgroup) = job.cgroup {
         cgroup.join().doing(|| "entering the container's cgroup")?;
-        // The view that it was cloned with begins at our group.
+        // Not before, or the group would be out of its sight.
         if spec.linux.has_namespace(NamespaceKind::Cgroup) {
             crate::sys::unshare(rustix::thread::UnshareFlags::NEWCGROUP)
                 .doing(|| "making a cgroup namespace")?;

@@ -233,17 +233,13 @@ fn user_notification() -> Check {
 
 fn cgroups() -> Check {
     let name = "cgroups";
-    let without = "everything but limits on memory, CPU and processes";
-    let found = probes::cgroups();
-    match found.writable {
-        true if found.version == "v2" => Check::ok(name, format!("v2, writable at {}", found.path.display())),
-        true => Check::degraded(name, format!("{}, writable", found.version))
-            .without(without)
-            .remedy("boot with systemd.unified_cgroup_hierarchy=1 for cgroups v2"),
-        false if found.version == "none" => Check::degraded(name, "not mounted").without(without),
-        false => Check::degraded(name, format!("{}, not ours to write", found.version))
-            .without(without)
-            .remedy("run as root, or in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes strake …`"),
+    let version = probes::cgroup_version();
+    match probes::cgroups() {
+        Ok(place) => {
+            Check::ok(name, format!("{version}; containers can be limited, below {}", place.display()))
+        }
+        Err(why) => Check::degraded(name, format!("{version}; {why}"))
+            .without("everything but limits on memory, CPU and processes"),
     }
 }
 

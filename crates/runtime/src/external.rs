@@ -29,9 +29,14 @@ use std::process::{Command, Stdio};
 /// Namespaces of the process that drives the runtime.
 pub(crate) const CLONE_FLAGS: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
 
-/// The cgroup that the runtime is told to use for container `id`, from the root of the tree.
-pub(crate) fn cgroup_name(id: &str) -> String {
-    format!("strake-{id}")
+/// The cgroup that the runtime is told to use for container `id`, from the root of the tree: below `parent`, a path of
+/// which nothing leads upwards.
+pub(crate) fn cgroup_name(id: &str, parent: Option<&str>) -> String {
+    let mut path = String::new();
+    for part in parent.unwrap_or_default().split('/').filter(|part| !["", ".", ".."].contains(part)) {
+        path = path + part + "/";
+    }
+    path + "strake-" + id
 }
 
 /// Whether the runtime is told to leave cgroups alone, so that limits are ours to set: its processes are then where the
@@ -279,7 +284,7 @@ impl Bundle {
             }
         }
         if job.mode == Mode::Root {
-            spec.linux.cgroups_path = Some(format!("/{}", cgroup_name(job.id)));
+            spec.linux.cgroups_path = Some(format!("/{}", cgroup_name(job.id, job.cgroup_parent)));
             if let (Some(_), Some(resources)) = (job.cgroup, &mut spec.linux.resources) {
                 (resources.memory, resources.cpu, resources.pids) = (None, None, None);
             }

@@ -10,12 +10,14 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use rustix::thread::UnshareFlags;
 
+use crate::cgroup::Cgroup;
 use crate::error::Context;
 use crate::filesystem::FileSystem;
 use crate::ids::Map;
 use crate::namespace::{self, Mode};
 use crate::overlay::{Overlay, Upper, mount_overlay};
 use crate::owners::{Recorder, decode, listen};
+use crate::spec::cgroup_is_v2;
 use crate::{Error, beneath, settings, sys};
 
 /// What entering gave.
@@ -281,32 +283,23 @@ fn detached(kind: &str) -> io::Result<OwnedFd> {
     Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
 }
 
-/// The cgroups we are in.
-pub(super) struct Cgroups {
-    pub(super) version: &'static str,
-    /// Our own cgroup's directory, with v2.
-    pub(super) path: PathBuf,
-    /// Whether cgroups can be made there.
-    pub(super) writable: bool,
-}
-
-/// `CGROUP2_SUPER_MAGIC`.
-const CGROUP2: u32 = 0x6367_7270;
-
-pub(super) fn cgroups() -> Cgroups {
+/// The kind of the control groups that are mounted.
+pub(super) fn cgroup_version() -> &'static str {
     let base = Path::new("/sys/fs/cgroup");
-    let is_v2 = |path: &Path| rustix::fs::statfs(path).is_ok_and(|status| status.f_type as u32 == CGROUP2);
-    let writable = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    if is_v2(base) {
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        let path = base.join(own);
-        return Cgroups { version: "v2", writable: writable(&path), path };
+    if cgroup_is_v2() {
+        return "v2";
     }
-    let version = match (is_v2(&base.join("unified")), base.join("memory").exists()) {
+    match (base.join("unified").exists(), base.join("memory").exists()) {
         (true, _) => "v1 with v2 beside it (hybrid)",
         (false, true) => "v1",
         (false, false) => "none",
-    };
-    Cgroups { version, path: base.to_owned(), writable: writable(&base.join("memory")) }
+    }
+}
+
+/// Makes the group of a container and enters it; says below what it was, or why it cannot be.
+pub(super) fn cgroups() -> Result<PathBuf, String> {
+    let group = Cgroup::try_out(&format!("doctor-{}", std::process::id()))?;
+    let entered = isolated(|| group.join().doing(|| "entering a cgroup").map(|()| String::new()));
+    entered.map_err(|error| error.to_string())?;
+    Ok(group.place().parent().unwrap_or(Path::new("/sys/fs/cgroup")).to_owned())
 }

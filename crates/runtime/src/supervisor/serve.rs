@@ -231,7 +231,7 @@ impl Server {
                 filter = known.compiled.as_ref();
             }
         }
-        let (group, unlimited) = match group_of(&request) {
+        let (group, unlimited) = match group_of(&request, self.mode) {
             Some(Ok(group)) => (Some(group), None),
             Some(Err(why)) => (None, Some(format!("the limits of the container are discarded: {why}"))),
             None => (None, None),
@@ -239,7 +239,12 @@ impl Server {
         let doing = || "making a socket";
         let (report, theirs) = wire::pair().doing(doing)?;
         let mut reporter = Reporter { supervisor: Some(theirs), client: events };
-        let flags = if request.external.is_some() { external::CLONE_FLAGS } else { flags };
+        let flags = match (&request.external, &group) {
+            (Some(_), _) => external::CLONE_FLAGS,
+            // It gets that namespace when it is in its group.
+            (None, Some(_)) => flags & !(libc::CLONE_NEWCGROUP as u64),
+            (None, None) => flags,
+        };
         // SAFETY: this process has one thread. The flags are namespaces only.
         let child = unsafe { sys::clone3(flags) }.doing(|| "cloning a container's process")?;
         let Some(sys::Child { pid, pidfd }) = child else {
@@ -254,6 +259,7 @@ impl Server {
                 init: request.init,
                 record_owners: request.record_owners,
                 cgroup: group.as_ref(),
+                cgroup_parent: request.cgroup_parent.as_deref(),
                 streams,
                 open_files: self.open_files,
                 report: &mut reporter,
@@ -276,20 +282,31 @@ impl Server {
             pidfd,
             report,
             upper: request.rootfs.upper.map(|(fs, _)| fs),
-            cgroup: request.external.map(|_| external::cgroup_name(&request.id)),
+            cgroup: request
+                .external
+                .map(|_| external::cgroup_name(&request.id, request.cgroup_parent.as_deref())),
             group,
             warnings: unlimited.into_iter().collect(),
         })
     }
 }
 
-/// The group for the container's limits, where it has some and no other runtime sees to them.
-fn group_of(request: &Request) -> Option<Result<Cgroup, String>> {
+/// The group for the container's limits, where it has some and no other runtime sees to them; or why there is none.
+fn group_of(request: &Request, mode: Mode) -> Option<Result<Cgroup, String>> {
     let resources = request.spec.linux.resources.as_ref();
     let parent = request.cgroup_parent.as_deref();
-    let ours = request.external.as_deref().is_none_or(external::leaves_cgroups);
-    (ours && cgroup::wanted(parent, resources))
-        .then(|| Cgroup::make(&request.id, parent, resources.unwrap_or(&Resources::default())))
+    if !cgroup::wanted(parent, resources) {
+        return None;
+    }
+    match request.external.as_deref() {
+        Some(runtime) if !external::leaves_cgroups(runtime) => (mode != Mode::Root).then(|| {
+            Err(format!(
+                "{} keeps them for root only; strake's own runtime and crun do without",
+                runtime.display()
+            ))
+        }),
+        _ => Some(Cgroup::make(&request.id, parent, resources.unwrap_or(&Resources::default()))),
+    }
 }
 
 /// What the clone of a container left in the supervisor.
