@@ -66,15 +66,22 @@ impl Check {
 const NOTHING: &str =
     "no build step and no container runs; images can still be pulled, pushed, saved and inspected";
 
+/// Where not even the namespaces can be entered in which files of images are written and read.
+const NO_FILES: &str = "no build step and no container runs, and no image is pulled, loaded, saved or removed; what is \
+                        there can still be listed and inspected";
+
 /// Looks at everything. `store` is where the store is or would be.
 ///
 /// To be called by a single-threaded process (each probe is forked), best before [`crate::enter`]: after it, what is
 /// seen is the namespace that was entered.
 pub fn checks(store: &Path) -> Vec<Check> {
-    let ids = ids();
-    // Without ids the rest would only repeat that.
-    let entered = ids.status != Status::Missing;
-    let mut checks = vec![kernel(), user_namespaces(), ids, file_system(store)];
+    let kernel = kernel();
+    let ids = (kernel.status != Status::Missing).then(ids);
+    // Without a kernel that will do, or without ids, the rest would only repeat that.
+    let entered = ids.as_ref().is_some_and(|ids| ids.status != Status::Missing);
+    let mut checks = vec![kernel, user_namespaces()];
+    checks.extend(ids);
+    checks.push(file_system(store));
     if entered {
         checks.extend([overlayfs(store), namespaces(), proc(), sysfs(), user_notification()]);
     }
@@ -88,9 +95,9 @@ fn kernel() -> Check {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     match settings::require_kernel() {
         Err(Error::Unsupported { what, remedy }) => {
-            Check::missing(name, what).without(NOTHING).remedy(remedy)
+            Check::missing(name, what).without(NO_FILES).remedy(remedy)
         }
-        Err(error) => Check::missing(name, error.to_string()).without(NOTHING),
+        Err(error) => Check::missing(name, error.to_string()).without(NO_FILES),
         Ok(()) if (major, minor) < (6, 8) => {
             let detail =
                 format!("Linux {release}; layers are mounted by the older mount(2), which is slower");
@@ -110,9 +117,9 @@ fn user_namespaces() -> Check {
         Ok(detail) => Check::ok(name, detail),
         Err(_) if is_root() => Check::ok(name, "not allowed here; root needs none"),
         Err(Error::Unsupported { what, remedy }) => {
-            Check::missing(name, what).without(NOTHING).remedy(remedy)
+            Check::missing(name, what).without(NO_FILES).remedy(remedy)
         }
-        Err(error) => Check::missing(name, error.to_string()).without(NOTHING),
+        Err(error) => Check::missing(name, error.to_string()).without(NO_FILES),
     }
 }
 
@@ -134,8 +141,8 @@ fn ids() -> Check {
                 )
                 .remedy(entered.why),
         },
-        Err(Error::Unsupported { what, remedy }) => Check::missing(name, what).without(NOTHING).remedy(remedy),
-        Err(error) => Check::missing(name, error.to_string()).without(NOTHING),
+        Err(Error::Unsupported { what, remedy }) => Check::missing(name, what).without(NO_FILES).remedy(remedy),
+        Err(error) => Check::missing(name, error.to_string()).without(NO_FILES),
     }
 }
 
