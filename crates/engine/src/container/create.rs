@@ -140,7 +140,8 @@ fn mount(run: &mut RunConfig, image: &Config) -> Result<()> {
         }
     }
     for target in image.volumes.iter().flat_map(|v| v.keys()) {
-        let target = clean(target)?;
+        // What VOLUME says is kept as it is written; as in Docker a relative one is beneath the root.
+        let target = clean(&format!("/{target}"))?;
         if !run.mounts.iter().any(|m| m.target == target) {
             run.mounts.push(MountPoint { target, kind: MountKind::Anonymous, read_only: false });
         }
@@ -222,6 +223,13 @@ mod tests {
         assert!(with(vec![on("/a"), on("/a/")]).unwrap_err().message.contains("Duplicate mount point: /a"));
         assert!(with(vec![on("/..")]).unwrap_err().message.contains("can't be '/'"));
         assert!(with(vec![on("a")]).is_err());
+        let relative = std::collections::BTreeMap::from([
+            ("vol".to_owned(), oci::Empty {}),
+            ("/vol".to_owned(), oci::Empty {}),
+        ]);
+        let image = Config { volumes: Some(relative), ..image() };
+        let run = combine(&CreateRequest::default(), &image, &"0".repeat(64)).unwrap();
+        assert_eq!(run.mounts.iter().map(|m| &m.target).collect::<Vec<_>>(), ["/vol"]);
         assert_eq!(with(vec![on("/vol")]).unwrap().mounts.len(), 1);
     }
 }

@@ -197,12 +197,12 @@ fn volumes_begin_as_what_the_image_has() {
     std::fs::create_dir(store.dir().join("context")).unwrap();
     std::fs::write(
         store.dir().join("context/Dockerfile"),
-        "FROM bb\nRUN mkdir -p /data/sub && echo kept > /data/sub/file && chmod 750 /data\nVOLUME /data /empty\n",
+        "FROM bb\nRUN mkdir -p /data/sub && echo kept > /data/sub/file && chmod 750 /data\nVOLUME /data /empty relative\n",
     )
     .unwrap();
     store.ok(&["build", "-t", "vol", "context"]);
-    let look = "cat /data/sub/file; stat -c %a /data /empty; grep -c -e ' /data ' -e ' /empty ' /proc/mounts";
-    assert_eq!(store.ok(&["run", "--name", "vv", "vol", "sh", "-c", look]), "kept\n750\n755\n2\n");
+    let look = "cat /data/sub/file; stat -c %a /data /empty; grep -c -e ' /data ' -e ' /empty ' -e ' /relative ' /proc/mounts";
+    assert_eq!(store.ok(&["run", "--name", "vv", "vol", "sh", "-c", look]), "kept\n750\n755\n3\n");
     store.ok(&["run", "--name", "ww", "vol", "sh", "-c", "echo more >> /data/sub/file"]);
     store.ok(&["rm", "vv"]);
     assert_eq!(store.ok(&["diff", "ww"]), "", "what is in a volume is no change of the container");
