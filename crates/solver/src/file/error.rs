@@ -37,6 +37,12 @@ pub enum Error {
     /// A user or group that the image does not have.
     #[error("unable to convert uid/gid chown string to host mapping: {0}")]
     Owner(#[from] crate::user::Error),
+    /// A user or group by name, where the copy sees no image to look it up in.
+    #[error(
+        "unable to convert uid/gid chown string to host mapping: {0}: a COPY --link sees nothing of the image it is \
+         for, and scratch has no users; give numbers, such as --chown=1000:1000"
+    )]
+    OwnerUnseen(crate::user::Error),
     /// A path of a source leads through more links than are followed, or through a file.
     #[error("{path:?} in {place}: {reason}")]
     Path {

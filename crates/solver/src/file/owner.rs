@@ -21,8 +21,11 @@ pub(super) fn lookup(spec: &str, base: Option<&View>) -> Result<Owner, Error> {
         Some(base) => (text(base, b"etc/passwd")?, text(base, b"etc/group")?),
         None => Default::default(),
     };
-    let (uid, gid) = user::owner(&spec, &passwd, &group)?;
-    Ok(Owner { uid, gid })
+    match (user::owner(&spec, &passwd, &group), base) {
+        (Ok((uid, gid)), _) => Ok(Owner { uid, gid }),
+        (Err(error), Some(_)) => Err(Error::Owner(error)),
+        (Err(error), None) => Err(Error::OwnerUnseen(error)),
+    }
 }
 
 /// The text of a file of the image; nothing where there is none.
@@ -56,6 +59,8 @@ mod tests {
             assert_eq!((owner.uid, owner.gid), expected, "{spec}");
         }
         let error = lookup("app", None).unwrap_err();
-        assert!(error.to_string().starts_with("unable to convert uid/gid chown string"), "{error}");
+        let error = error.to_string();
+        assert!(error.starts_with("unable to convert uid/gid chown string"), "{error}");
+        assert!(error.contains("--link"), "{error}");
     }
 }

@@ -156,7 +156,10 @@ impl Layer<'_, '_> {
     fn make_dir(&mut self, make: &MakeDir) -> Result<(), Error> {
         let owner = match self.owner(make.owner.as_deref()) {
             // BuildKit makes a WORKDIR root's where the image does not know the USER; a RUN will tell.
-            Err(Error::Owner(user::Error::NoUser(_) | user::Error::NoGroup(_))) => None,
+            Err(
+                Error::Owner(user::Error::NoUser(_) | user::Error::NoGroup(_))
+                | Error::OwnerUnseen(user::Error::NoUser(_) | user::Error::NoGroup(_)),
+            ) => None,
             owner => owner?,
         };
         let at = self.plan.resolve(make.path.as_bytes())?;

@@ -37,6 +37,10 @@ fn of_sources() {
     refused("FROM busybox\nRUN false\n", &["exit code: 1", ">>> RUN false"]);
     refused("FROM busybox\nUSER nobodyknows\nRUN true\n", &["nobodyknows"]);
     refused("FROM busybox\nCOPY --chown=ghost file.txt /\n", &["ghost"]);
+    refused(
+        "FROM busybox\nCOPY --link --chown=app file.txt /\n",
+        &["user app", "Dockerfile:2", "--link", "numbers"],
+    );
     refused("FROM nosuch.invalid/image:1\n", &["nosuch.invalid"]);
 }
 
