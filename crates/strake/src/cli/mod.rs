@@ -90,6 +90,8 @@ pub(crate) type Outcome = Result<ExitCode, CliError>;
 #[derive(Debug, Parser)]
 #[command(name = "strake", version = concat!("version ", env!("CARGO_PKG_VERSION")), disable_version_flag = true)]
 #[command(subcommand_required = true, arg_required_else_help = true, propagate_version = false)]
+// As with Docker's flags the last of several counts, so that a script may put its own before a user's.
+#[command(args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     global: global::GlobalArgs,
