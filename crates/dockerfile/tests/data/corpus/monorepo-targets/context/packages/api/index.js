@@ -1,0 +1,1 @@
+console.log("the api after", require("ms")(300000), "as", require("os").userInfo().username);

@@ -1,0 +1,3 @@
+import six
+
+print("sixes:", six.__version__)

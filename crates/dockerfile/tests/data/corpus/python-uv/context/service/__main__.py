@@ -1,0 +1,3 @@
+import six
+
+print("a service with six", six.__version__)

@@ -1,0 +1,3 @@
+fn main() {
+    println!("crossed from {}", env!("CARGO_MANIFEST_DIR"));
+}
