@@ -5,6 +5,9 @@
 //! edge by an empty stored block, as zlib's sync flush does (RFC 1951, 3.2.3 and 3.2.4). Where the last block begins
 //! only a walk over all symbols tells. It copies nothing, takes several symbols in one step, and does not branch on
 //! what they are: it costs a small part of the compression.
+//!
+//! ISA-L's igzip takes two fifths of libdeflate's time, but makes other bytes on arm64 than on amd64, and others again on
+//! processors without SSE 4.2: the digest of a layer must not depend on who pushes it.
 
 use std::io;
 
