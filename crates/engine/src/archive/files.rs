@@ -17,6 +17,7 @@ use oci::{Descriptor, DiffId, Digest, media_type};
 use runtime::beneath;
 use store::Store;
 
+use super::meter::Meter;
 use super::{DOCUMENT_LIMIT, ENTRY_LIMIT};
 use crate::layers::Blobs;
 use crate::{Error, Result};
@@ -27,6 +28,8 @@ const SMALL: u64 = 64 << 10;
 const SMALL_TOTAL: u64 = 16 << 20;
 /// Links followed to a file: old archives of Docker have one, to another layer.
 const LINKS: usize = 8;
+/// Bytes of a path, as many as Linux takes.
+const PATH_LIMIT: usize = 4096;
 /// Bytes after the archive's end that are read, so that whoever writes a pipe can finish.
 const TRAILER: u64 = 16 << 20;
 
@@ -96,13 +99,16 @@ impl<'a> Files<'a> {
         let mut files = Files::new(store);
         let mut source = io::BufReader::new(&*file);
         source.rewind().map_err(broken)?;
-        let mut archive = tar::Archive::new(source);
+        let meter = Meter::default();
+        let mut archive = tar::Archive::new(meter.of(source));
         let mut in_memory = 0;
-        for (count, entry) in archive.entries_with_seek().map_err(broken)?.enumerate() {
+        let mut entries = archive.entries_with_seek().map_err(broken)?.enumerate();
+        // What is between two headers is passed over, and not read.
+        while let Some((count, entry)) = meter.header(0, || entries.next()) {
             let mut entry = files.checked(count, entry)?;
-            let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
+            let path = path_in(&entry)?;
             if !is_file(&entry) {
-                files.add_link(path, &entry);
+                files.add_link(path, &entry)?;
                 continue;
             }
             let (start, size) = (entry.raw_file_position(), entry.size());
@@ -135,16 +141,17 @@ impl<'a> Files<'a> {
         })
     }
 
-    fn add_link(&mut self, path: String, entry: &tar::Entry<'_, impl Read>) {
+    fn add_link(&mut self, path: String, entry: &tar::Entry<'_, impl Read>) -> Result<()> {
         let kind = entry.header().entry_type();
         if !matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link) {
-            return;
+            return Ok(());
         }
         if let Some(target) = entry.link_name_bytes() {
-            let target = String::from_utf8_lossy(&target).into_owned();
+            let target = text_of(&target)?;
             let target = if kind == tar::EntryType::Link { clean(&target) } else { beside(&path, &target) };
             self.links.insert(path, target);
         }
+        Ok(())
     }
 
     /// Those of a tar, plain or compressed, which is read to its end.
@@ -155,15 +162,20 @@ impl<'a> Files<'a> {
         let (_, source) = snapshot::compress::reader(source).map_err(broken)?;
         let mut source = Bounded { source, read, given: 0 };
         let mut files = Files::new(store);
-        let mut archive = tar::Archive::new(&mut source);
+        let meter = Meter::default();
+        let mut archive = tar::Archive::new(meter.of(&mut source));
         let mut in_memory = 0;
-        for (count, entry) in archive.entries().map_err(broken)?.enumerate() {
+        let mut passed_over = 0;
+        let mut entries = archive.entries().map_err(broken)?.enumerate();
+        while let Some((count, entry)) = meter.header(passed_over, || entries.next()) {
             let mut entry = files.checked(count, entry)?;
-            let path = clean(&String::from_utf8_lossy(&entry.path_bytes()));
+            let path = path_in(&entry)?;
             if !is_file(&entry) {
-                files.add_link(path, &entry);
+                passed_over = entry.size();
+                files.add_link(path, &entry)?;
                 continue;
             }
+            passed_over = 0;
             let size = entry.size();
             let small = size <= SMALL && in_memory + size <= SMALL_TOTAL;
             in_memory += if small { size } else { 0 };
@@ -353,6 +365,19 @@ impl Blobs for Files<'_> {
     }
 }
 
+/// The path of an entry, without what says nothing.
+fn path_in(entry: &tar::Entry<'_, impl Read>) -> Result<String> {
+    Ok(clean(&text_of(&entry.path_bytes())?))
+}
+
+/// A path as text, if it is one that a file can have.
+fn text_of(path: &[u8]) -> Result<String> {
+    match path.len() <= PATH_LIMIT {
+        true => Ok(String::from_utf8_lossy(path).into_owned()),
+        false => Err(Error::invalid(format!("the archive has a path of more than {PATH_LIMIT} bytes"))),
+    }
+}
+
 fn is_file(entry: &tar::Entry<'_, impl Read>) -> bool {
     matches!(entry.header().entry_type(), tar::EntryType::Regular | tar::EntryType::Continuous)
 }
@@ -470,6 +495,43 @@ mod tests {
         assert_eq!(clean("./a//b/"), "a/b");
         assert_eq!(beside("one/layer.tar", "../two/layer.tar"), "two/layer.tar");
         assert_eq!(beside("x", "../../y"), "y");
+    }
+
+    #[test]
+    fn headers_have_an_end() {
+        use super::super::meter::HEADER_LIMIT;
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let _lease = store.lease().unwrap();
+        let archive = |kind: u8, size: u64| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::new(kind));
+            header.set_size(size);
+            header.set_path("././@LongLink").unwrap();
+            header.set_cksum();
+            let mut bytes = header.as_bytes().to_vec();
+            bytes.resize(bytes.len() + usize::try_from(size).unwrap().next_multiple_of(512), b'a');
+            bytes
+        };
+        for kind in [b'L', b'K', b'x'] {
+            let bytes = archive(kind, HEADER_LIMIT + 512);
+            let error = Files::of_archive(&store, bytes.as_slice()).err().unwrap();
+            assert!(error.message.contains("extension header of more than"), "{}", error.message);
+            let path = root.path().join("archive");
+            std::fs::write(&path, &bytes).unwrap();
+            let error = Files::of_file(&store, File::open(&path).unwrap()).err().unwrap();
+            assert!(error.message.contains("extension header of more than"), "{}", error.message);
+        }
+        // What is passed over is none; a long path is no path.
+        let mut bytes = archive(b'5', 3 * HEADER_LIMIT);
+        bytes.extend(archive(b'L', 5000));
+        let mut header = tar::Header::new_gnu();
+        header.set_path("x").unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        bytes.extend(header.as_bytes());
+        let error = Files::of_archive(&store, bytes.as_slice()).err().unwrap();
+        assert!(error.message.contains("a path of more than 4096 bytes"), "{}", error.message);
     }
 
     #[test]

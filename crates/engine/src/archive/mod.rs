@@ -4,6 +4,7 @@
 //! itself writes since version 25. What is read may be either, old or new.
 
 mod files;
+mod meter;
 mod read;
 mod write;
 
