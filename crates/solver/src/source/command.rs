@@ -111,7 +111,10 @@ impl<'a> Git<'a> {
             ("remote.origin.url".to_owned(), source.remote.clone()),
         ];
         if let Some(header) = authorization(fetch, &source.remote) {
-            config.push((format!("http.{}.extraHeader", token_scope(&source.remote)), header));
+            let scope = token_scope(&source.remote);
+            config.push((format!("http.{scope}.extraHeader"), header));
+            // Git would show it to wherever the first answer leads.
+            config.push((format!("http.{scope}.followRedirects"), "false".to_owned()));
         }
         set("GIT_CONFIG_COUNT", &config.len().to_string());
         for (number, (key, value)) in config.iter().enumerate() {
@@ -259,6 +262,8 @@ impl<'a> Git<'a> {
             ["could not read Username", "Authentication failed", "terminal prompts disabled", "403", "401"];
         if is_ssh(&self.source.remote) && denied.iter().any(|words| said.contains(words)) {
             "; pass an agent or a key with --ssh default"
+        } else if said.contains("requested URL returned error: 30") {
+            "; it leads elsewhere, where the credential for it is not sent: name the place that it is at now"
         } else if said.contains("'origin' does not appear to be a git repository") {
             "; git 2.31 or later is needed"
         } else if asks.iter().any(|words| said.contains(words)) {

@@ -258,6 +258,24 @@ fn hostile_repositories() {
     }
 }
 
+#[test]
+fn credentials_do_not_follow_redirects() {
+    let repositories = Repositories::new();
+    repositories.make("r", &[("f", "1\n")]);
+    let elsewhere = repositories.serve(None);
+    let there = elsewhere.url("");
+    let web =
+        Web::serve(move |asked| Answer::new(302, "").header("Location", &format!("{there}{}", asked.target)));
+    let project = Project::new(&[("token", "hunter2-hunter2\n")]);
+    project.write("Dockerfile", &format!("FROM busybox\nADD {} /a\n", web.url("/r/.git")));
+    let said = project.refused(&["--secret", &format!("id=GIT_AUTH_TOKEN.{},src=token", web.address)]);
+    assert!(said.contains("name the place that it is at now"), "{said}");
+    assert!(web.requests().iter().any(|asked| asked.header("authorization").is_some()));
+    assert!(elsewhere.requests().iter().all(|asked| asked.header("authorization").is_none()));
+    // Without any there is nothing to lose.
+    project.built(&[]);
+}
+
 /// A checksum may be an annotated tag's. Which commit that is of is said by the tag itself, not by the server's list.
 #[test]
 fn the_checksum_of_a_tag_holds_its_commit() {
