@@ -91,16 +91,21 @@ impl CliError {
             if !self.plain {
                 text.push_str("Error: ");
             }
-            text.push_str(message.trim_end());
+            text.push_str(&shown(message.trim_end()));
             text.push('\n');
         }
         for hint in &self.hints {
-            text.push_str(&format!("hint: {hint}\n"));
+            text.push_str(&format!("hint: {}\n", shown(hint)));
         }
         // Where stderr is gone, nobody is left to be told.
         let _ = io::stderr().lock().write_all(text.as_bytes());
         ExitCode::from(self.code)
     }
+}
+
+/// `text` without what could lead a terminal astray: messages name what strangers have named.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 impl From<engine::Error> for CliError {

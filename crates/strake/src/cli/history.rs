@@ -6,6 +6,7 @@ use engine::history::{History, HistoryStep};
 use engine::{Event, Events};
 use serde_json::{Value, json};
 
+use crate::cli::error::shown;
 use crate::cli::format::{self, Format, Rows};
 use crate::cli::{Global, Outcome, units};
 
@@ -65,7 +66,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
 
 fn row(step: &HistoryStep, args: &Args) -> Value {
     let id = step.image.as_ref().map_or_else(|| "<missing>".to_owned(), ToString::to_string);
-    let created_by = step.created_by.replace('\t', " ");
+    let created_by = shown(&step.created_by).replace('\t', " ");
     let at = step.created.map(units::rfc3339).unwrap_or_default();
     let since = match step.created {
         Some(_) if !args.human => at.clone(),
@@ -81,7 +82,7 @@ fn row(step: &HistoryStep, args: &Args) -> Value {
             json!(if args.no_trunc { created_by } else { units::ellipsis(&created_by, CREATED_BY_WIDTH) }),
         ),
         ("Size", json!(if args.human { units::size3(step.size) } else { step.size.to_string() })),
-        ("Comment", json!(step.comment)),
+        ("Comment", json!(shown(&step.comment))),
         ("Layer", json!(step.layer.as_ref().map(ToString::to_string).unwrap_or_default())),
         ("Base", json!(step.base.clone().unwrap_or_default())),
     ])

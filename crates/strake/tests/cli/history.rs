@@ -28,6 +28,16 @@ fn the_table_is_dockers() {
 }
 
 #[test]
+fn what_an_image_says_of_itself_does_not_speak_to_terminals() {
+    let store = TestStore::new();
+    store.put(&TestImage::new(&["a"]).layer("os", 1).step("CMD \u{1b}]0;title\u{7}").step("USER \u{1b}[2J"));
+    let table = store.ok(&["history", "--no-trunc", "a"]);
+    assert!(table.contains("CMD ]0;title") && !table.contains(['\u{1b}', '\u{7}']), "{table:?}");
+    let said = store.fails(1, &["inspect", "\u{1b}[2Jno"]);
+    assert!(said.contains("[2Jno") && !said.contains('\u{1b}'), "{said:?}");
+}
+
+#[test]
 fn for_machines() {
     let store = TestStore::new();
     let id = store.put(&image("a"));
