@@ -230,6 +230,8 @@ pub trait Elsewhere: Sync {
     fn wants_known(&self) -> bool;
     /// Told of each key and result of this solve, made now or before.
     fn known(&self, record: CacheRecord);
+    /// Whether anything is known of the cache mount of that key.
+    fn has_mount(&self, key: &str) -> bool;
     /// Fills the empty directory `dir` on the host with what is known of the cache mount of that key, and says whether
     /// anything is.
     fn fill_mount(&self, key: &str, dir: &Path) -> bool;

@@ -273,6 +273,10 @@ impl solver::Elsewhere for Elsewhere<'_> {
         known.records.insert(record.key.clone(), record);
     }
 
+    fn has_mount(&self, key: &str) -> bool {
+        self.lock().mounts.contains_key(key)
+    }
+
     /// What goes wrong is warned of: an empty mount does.
     fn fill_mount(&self, key: &str, dir: &Path) -> bool {
         let Some((mount, holder)) = self.lock().mounts.get(key).cloned() else { return false };

@@ -60,7 +60,15 @@ pub(super) fn after(
     }
     match keep(engine, kept, exec, &vertex.name) {
         Ok(true) => {
-            error.hints.push(format!("to look around in what the step left: strake run -it {FAILED}"))
+            error.hints.push(format!("to look around in what the step left: strake run -it {FAILED}"));
+            let targets = exec.mounts.iter().map(|mount| mount.target.as_str());
+            let targets: Vec<&str> = targets.filter(|target| !target.is_empty()).collect();
+            if !targets.is_empty() {
+                error.hints.push(format!(
+                    "its mounts are not there ({}): build --on-error=shell opens a shell that has them",
+                    targets.join(", ")
+                ));
+            }
         }
         Ok(false) => {}
         Err(why) => error.hints.push(format!("what the step left could not be kept: {why}")),

@@ -49,8 +49,8 @@ pub use shell::busybox_in;
 
 pub use log::{BuildRecord, LoggedStep, builds, find_build, find_steps, write_log};
 pub use output::{
-    Annotation, Annotations, ArchiveOutput, Destination, Exported, Format, ImageOutput, LayerCompression,
-    Layers, Level, Output, Pushing, Shape,
+    Annotation, Annotations, ArchiveOutput, Destination, Exported, Format, ImageOutput, Layers, Level,
+    Output, Pushing, Shape,
 };
 pub use request::{BuildRequest, BuildResult, ContextSource, DockerfileSource, SecretSource};
 pub use sources::{

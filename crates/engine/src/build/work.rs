@@ -72,7 +72,7 @@ impl Work<'_> {
     fn keeps(&self) -> bool {
         let leaves = |output: &Output| match output {
             Output::Nothing => true,
-            Output::Image(image) => image.push != Pushing::No && self.plans.len() == 1,
+            Output::Image(image) => (image.push != Pushing::No || image.transient) && self.plans.len() == 1,
             _ => false,
         };
         self.request.load || !self.request.outputs.iter().all(leaves)

@@ -44,8 +44,8 @@ impl Push<'_> {
     }
 
     /// Whether a manifest is one that is sent as it is: an archive's has its layers uncompressed, and then neither is
-    /// sent so, nor would images built on it share what was sent. Nor is one that a build has given other annotations
-    /// since.
+    /// sent so (unless that is asked for, and then the manifest comes out the same), nor would images built on it share
+    /// what was sent. Nor is one that a build has given other annotations since.
     fn is_for_registries(&self, digest: &Digest, image: &Image) -> bool {
         let bytes = self.engine.store.read_blob(digest, transfer::MANIFEST_LIMIT);
         let manifest = bytes.ok().and_then(|bytes| Raw::new(bytes, None).ok()?.manifest().ok());

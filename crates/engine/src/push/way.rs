@@ -45,11 +45,20 @@ pub(crate) fn way(
     }
     let method = options.method.unwrap_or(Method::GZIP);
     let held = store.layer_blobs(diff_id)?.into_iter().find(|blob| match compression(&blob.media_type) {
-        Compression::None => false,
-        held => !options.force || held == method.compression(),
+        held if held == method.compression() => true,
+        // What came plain, because an archive was so, is not sent so unless that is asked for.
+        held => !options.force && held != Compression::None,
     });
     if let Some(blob) = held {
         let descriptor = Descriptor::new(&blob.media_type, blob.digest, blob.size);
+        return Ok(Way::Known(Box::new(descriptor)));
+    }
+    if method == Method::Uncompressed
+        && let Some(chain) = store.snapshot_of_layer(diff_id)?
+        && let Some(snapshot) = store.snapshot(&chain)?
+    {
+        // Its digest is known without reading it.
+        let descriptor = Descriptor::new(media_type::OCI_LAYER, diff_id.0.clone(), snapshot.tar_size);
         return Ok(Way::Known(Box::new(descriptor)));
     }
     if let Some(known) = store.compressed(diff_id, &method.to_string())? {

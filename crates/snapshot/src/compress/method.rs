@@ -1,4 +1,5 @@
-//! How a layer is compressed when it leaves, in a few letters that can be written down: `gzip:2`, `zstd:3`.
+//! How a layer is compressed when it leaves, in a few letters that can be written down: `gzip:2`, `zstd:3`,
+//! `uncompressed`.
 //!
 //! A method and the input decide the output, whatever the machine and the number of threads, as long as the
 //! compressors are those of one release of this program. Whoever makes a blob again compares its digest.
@@ -11,13 +12,15 @@ use zstd::stream::raw::CParameter;
 
 use super::{Compression, GzipWriter};
 
-/// A compression and its level.
+/// A compression and its level; or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     /// Gzip at a level from 0 (stored) to 9.
     Gzip(u8),
     /// Zstandard at a level from 1 to 19.
     Zstd(u8),
+    /// As it is: a plain tar, whose digest is the DiffID.
+    Uncompressed,
 }
 
 /// Uncompressed bytes that one zstd worker takes at a time. Larger jobs compress no better at the usual levels, and
@@ -28,8 +31,11 @@ const ZSTD_JOB: u32 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MethodError {
     /// Not a compression for layers.
-    #[error("unknown compression {0:?}: gzip or zstd")]
+    #[error("unknown compression {0:?}: gzip, zstd or uncompressed")]
     Compression(String),
+    /// A compression that BuildKit has and this does not.
+    #[error("compression {0} is not supported: gzip, zstd or uncompressed")]
+    Unsupported(&'static str),
     /// Not a level of that compression.
     #[error("{0} has no level {1}: 0 to 9 for gzip, 1 to 19 for zstd")]
     Level(&'static str, i64),
@@ -42,7 +48,7 @@ impl Method {
     /// The zstd level that is used where none is asked for, as by zstd itself.
     pub const ZSTD: Method = Method::Zstd(3);
 
-    /// `gzip` or `zstd` at `level`, or at its usual one.
+    /// `gzip` or `zstd` at `level`, or at its usual one; or `uncompressed`, for which a level says nothing.
     ///
     /// # Errors
     /// What it knows no method for.
@@ -50,6 +56,8 @@ impl Method {
         let usual = match compression {
             "gzip" => Method::GZIP,
             "zstd" => Method::ZSTD,
+            "uncompressed" => return Ok(Method::Uncompressed),
+            "estargz" => return Err(MethodError::Unsupported("estargz")),
             other => return Err(MethodError::Compression(other.to_owned())),
         };
         let Some(level) = level else { return Ok(usual) };
@@ -68,6 +76,7 @@ impl Method {
         match self {
             Method::Gzip(_) => Compression::Gzip,
             Method::Zstd(_) => Compression::Zstd,
+            Method::Uncompressed => Compression::None,
         }
     }
 
@@ -86,6 +95,7 @@ impl Method {
                 encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
                 Ok(Compressor::Zstd(Box::new(encoder)))
             }
+            Method::Uncompressed => Ok(Compressor::None(out)),
         }
     }
 }
@@ -95,6 +105,7 @@ impl fmt::Display for Method {
         match self {
             Method::Gzip(level) => write!(f, "gzip:{level}"),
             Method::Zstd(level) => write!(f, "zstd:{level}"),
+            Method::Uncompressed => f.write_str("uncompressed"),
         }
     }
 }
@@ -103,6 +114,9 @@ impl FromStr for Method {
     type Err = MethodError;
 
     fn from_str(text: &str) -> Result<Method, MethodError> {
+        if text == "uncompressed" {
+            return Ok(Method::Uncompressed);
+        }
         let unknown = || MethodError::Compression(text.to_owned());
         let (compression, level) = text.split_once(':').ok_or_else(unknown)?;
         Method::new(compression, Some(level.parse().map_err(|_| unknown())?))
@@ -115,6 +129,8 @@ pub enum Compressor<W: Write> {
     Gzip(GzipWriter<W>),
     /// By [`Method::Zstd`].
     Zstd(Box<zstd::stream::write::Encoder<'static, W>>),
+    /// By [`Method::Uncompressed`].
+    None(W),
 }
 
 impl<W: Write> Compressor<W> {
@@ -130,6 +146,10 @@ impl<W: Write> Compressor<W> {
                 out.flush()?;
                 Ok(out)
             }
+            Compressor::None(mut out) => {
+                out.flush()?;
+                Ok(out)
+            }
         }
     }
 }
@@ -139,6 +159,7 @@ impl<W: Write> Write for Compressor<W> {
         match self {
             Compressor::Gzip(writer) => writer.write(bytes),
             Compressor::Zstd(encoder) => encoder.write(bytes),
+            Compressor::None(out) => out.write(bytes),
         }
     }
 
@@ -147,6 +168,7 @@ impl<W: Write> Write for Compressor<W> {
         match self {
             Compressor::Gzip(writer) => writer.flush(),
             Compressor::Zstd(encoder) => encoder.get_mut().flush(),
+            Compressor::None(out) => out.flush(),
         }
     }
 }
@@ -218,10 +240,21 @@ mod tests {
 
     #[test]
     fn in_letters() {
-        for text in ["gzip:0", "gzip:9", "zstd:1", "zstd:19"] {
+        for text in ["gzip:0", "gzip:9", "zstd:1", "zstd:19", "uncompressed"] {
             assert_eq!(text.parse::<Method>().unwrap().to_string(), text);
         }
-        for text in ["", "gzip", "gzip:10", "zstd:0", "zstd:20", "xz:1", "gzip:-1", "gzip:x"] {
+        for text in [
+            "",
+            "gzip",
+            "gzip:10",
+            "zstd:0",
+            "zstd:20",
+            "xz:1",
+            "gzip:-1",
+            "gzip:x",
+            "uncompressed:1",
+            "estargz:1",
+        ] {
             assert!(text.parse::<Method>().is_err(), "{text}");
         }
     }

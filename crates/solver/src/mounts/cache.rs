@@ -103,7 +103,10 @@ fn take(step: &Step<'_>, cache: &CacheMount, new: &NewCacheMount) -> Result<Cach
             return Err(Failure::Interrupted);
         }
         let known = match session.store.take_cache_mount(&new.key, alone)? {
-            Taken::Locked(lock) => return Ok(lock),
+            Taken::Locked(lock) => match refill(step, lock, &new.key, alone)? {
+                Some(lock) => return Ok(lock),
+                None => continue,
+            },
             Taken::Busy(known) => known,
         };
         if cache.sharing == Sharing::Locked && known > 0 {
@@ -134,6 +137,40 @@ fn take(step: &Step<'_>, cache: &CacheMount, new: &NewCacheMount) -> Result<Cach
             return Ok(lock);
         }
     }
+}
+
+/// A cache that is here and holds nothing gets what a shared cache has of it, as one that is not here does: nothing is
+/// lost by that, and a step that found none yet may have left it so. Not while somebody else is in it. `None`: somebody
+/// took it meanwhile.
+fn refill(
+    step: &Step<'_>,
+    lock: CacheMountLock,
+    key: &str,
+    alone: bool,
+) -> Result<Option<CacheMountLock>, Failure> {
+    let session = step.session;
+    if !is_empty(lock.dir()) || !session.elsewhere.has_mount(key) {
+        return Ok(Some(lock));
+    }
+    if alone {
+        session.elsewhere.fill_mount(key, lock.dir());
+        return Ok(Some(lock));
+    }
+    let shared = |alone| match session.store.take_cache_mount(key, alone)? {
+        Taken::Locked(lock) => Ok(Some(lock)),
+        Taken::Busy(_) => Ok::<_, Failure>(None),
+    };
+    drop(lock);
+    if let Some(lock) = shared(true)?
+        && is_empty(lock.dir())
+    {
+        session.elsewhere.fill_mount(key, lock.dir());
+    }
+    shared(false)
+}
+
+fn is_empty(dir: &std::path::Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// What a new cache holds: nothing, or what it is to start from.

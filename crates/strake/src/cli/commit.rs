@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "")]
     author: String,
     /// Taken for Docker's sake: a container is committed as it is at that moment
-    #[arg(short, long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(short, long, hide = true)]
     pause: Option<String>,
 }
 

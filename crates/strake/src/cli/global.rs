@@ -1,7 +1,7 @@
 //! What stands before the verb: where the store is and how much to say. The only place that reads the
 //! environment and HOME for them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use engine::{Engine, Event, Events};
@@ -26,7 +26,10 @@ pub(crate) struct GlobalArgs {
         default_value = "info",
         help_heading = "Global Options"
     )]
-    log_level: LogLevel,
+    pub(crate) log_level: LogLevel,
+    /// Where accounts are, instead of where the environment says.
+    #[arg(skip)]
+    pub(crate) docker_config: Option<PathBuf>,
 }
 
 /// Which messages are shown; each level shows those before it too.
@@ -49,11 +52,17 @@ pub(crate) enum LogLevel {
 pub(crate) struct Global {
     root: Option<PathBuf>,
     log_level: LogLevel,
+    docker_config: Option<PathBuf>,
 }
 
 impl Global {
     pub(crate) fn new(args: GlobalArgs) -> Global {
-        Global { root: args.root, log_level: args.log_level }
+        Global { root: args.root, log_level: args.log_level, docker_config: args.docker_config }
+    }
+
+    /// The directory of `config.json` that the command line names.
+    pub(crate) fn docker_config(&self) -> Option<&Path> {
+        self.docker_config.as_deref()
     }
 
     /// Whether messages of that level are to be shown.

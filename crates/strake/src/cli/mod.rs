@@ -29,6 +29,7 @@ mod cp;
 mod create;
 mod csv;
 mod diff;
+mod docker_globals;
 mod export;
 mod history;
 mod image_prune;
@@ -95,6 +96,8 @@ pub(crate) type Outcome = Result<ExitCode, CliError>;
 struct Cli {
     #[command(flatten)]
     global: global::GlobalArgs,
+    #[command(flatten)]
+    docker: docker_globals::DockerGlobals,
     /// Print version information and quit
     #[arg(short = 'v', long = "version", action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -396,7 +399,7 @@ use manifest::rm as manifest_rm;
 pub(crate) fn main() -> ExitCode {
     let outcome = match parse(std::env::args_os()) {
         Ok(cli) => {
-            let global = Global::new(cli.global);
+            let global = Global::new(cli.docker.apply(cli.global));
             cli.verb.run(&global)
         }
         Err(error) => Err(usage::refuse(&error)),

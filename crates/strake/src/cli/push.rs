@@ -34,7 +34,7 @@ pub(crate) struct Args {
 /// How images are sent; the same for all verbs that send some.
 #[derive(Debug, clap::Args)]
 pub(crate) struct How {
-    /// How layers are compressed that were made here: gzip or zstd
+    /// How layers are compressed that were made here: gzip, zstd or uncompressed
     #[arg(long, alias = "compression-format", value_name = "NAME")]
     compression: Option<String>,
     /// How much: gzip 0 to 9 (default 1), zstd 1 to 19 (default 3)
@@ -55,7 +55,9 @@ impl How {
     pub(crate) fn options(&self) -> Result<PushOptions, CliError> {
         let method = match (&self.compression, self.compression_level) {
             (None, None) if self.force_compression => {
-                return Err(CliError::new("--force-compression needs --compression: gzip or zstd"));
+                return Err(CliError::new(
+                    "--force-compression needs --compression: gzip, zstd or uncompressed",
+                ));
             }
             (None, None) => None,
             (name, level) => Some(

@@ -2,7 +2,7 @@
 //! environment and HOME for them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::registry::credentials::{Accounts, Anonymous, Credentials, Secret};
@@ -14,12 +14,17 @@ impl Global {
     /// A client of registries, as this person and machine are set up. Make one a command: it holds connections and
     /// tokens.
     pub(crate) fn registry_client(&self) -> Result<Client, CliError> {
-        let credentials: Arc<dyn Credentials> = match accounts() {
+        self.registry_client_trusting(Vec::new())
+    }
+
+    /// The same; the registries `insecure` (`HOST[:PORT]`) need not prove who they are, nor speak TLS.
+    pub(crate) fn registry_client_trusting(&self, insecure: Vec<String>) -> Result<Client, CliError> {
+        let credentials: Arc<dyn Credentials> = match accounts(self.docker_config()) {
             Some(accounts) => Arc::new(accounts),
             None => Arc::new(Anonymous),
         };
         Ok(Client::new(Options {
-            hosts: hosts()?,
+            hosts: Hosts { insecure, ..hosts()? },
             credentials,
             proxy: proxies(),
             ca_file: path("SSL_CERT_FILE"),
@@ -36,7 +41,7 @@ impl Global {
 
     /// Where accounts are kept.
     pub(crate) fn accounts(&self) -> Result<Accounts, CliError> {
-        accounts().ok_or_else(|| {
+        accounts(self.docker_config()).ok_or_else(|| {
             CliError::new("where are accounts kept? neither DOCKER_CONFIG nor HOME is set")
                 .hint("set DOCKER_CONFIG to a directory")
         })
@@ -44,8 +49,9 @@ impl Global {
 }
 
 /// In `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, and where podman and skopeo keep theirs.
-fn accounts() -> Option<Accounts> {
-    let dir = path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")))?;
+fn accounts(named: Option<&Path>) -> Option<Accounts> {
+    let named = named.map(Path::to_owned).or_else(|| path("DOCKER_CONFIG"));
+    let dir = named.or_else(|| Some(path("HOME")?.join(".docker")))?;
     let mut others = Vec::new();
     match path("REGISTRY_AUTH_FILE") {
         Some(file) => others.push(file),

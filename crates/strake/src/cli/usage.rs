@@ -28,11 +28,53 @@ pub(crate) fn refuse(error: &clap::Error) -> CliError {
                 return unknown_verb(error, verb);
             }
         }
+        ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict | ErrorKind::MissingRequiredArgument => {
+            if let Some(text) = in_dockers_words(error) {
+                return CliError::plain(text, exit_code(error));
+            }
+        }
         _ => {}
     }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    CliError::plain(format!("strake: {text}"), exit_code(error))
+    CliError::plain(format!("strake: {}", text.trim_end()), exit_code(error))
+}
+
+/// Wrong flags and numbers of arguments: what is wrong, what was meant, how the verb is used, where there is more.
+fn in_dockers_words(error: &clap::Error) -> Option<String> {
+    let usage = error.get(ContextKind::Usage)?.to_string();
+    let usage = usage.lines().next()?.trim_start_matches("Usage:").trim();
+    // clap puts the flag that it thinks was meant into the usage.
+    let words = usage.split(' ').take_while(|word| !word.starts_with(['-', '[', '<']));
+    let verb = words.collect::<Vec<_>>().join(" ");
+    let one = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let what = match (error.kind(), one(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with("--") => {
+            format!("unknown flag: {}", flag.split('=').next().unwrap_or(&flag))
+        }
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => {
+            format!("unknown shorthand flag: {flag}")
+        }
+        (ErrorKind::UnknownArgument, Some(word)) => format!("'{verb}' takes no argument {word:?}"),
+        // A word after the context looks like a verb.
+        (ErrorKind::ArgumentConflict, _) => {
+            format!("'{verb}' takes no argument {:?}", one(ContextKind::InvalidSubcommand)?)
+        }
+        (ErrorKind::MissingRequiredArgument, _) => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(missing)) => format!("'{verb}' requires {}", missing.join(" ")),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut text = format!("strake: {what}\n");
+    if let Some(meant) = one(ContextKind::SuggestedArg) {
+        text.push_str(&format!("\nDid you mean: {meant}?\n"));
+    }
+    text.push_str(&format!("\nRun '{verb} --help' for more information"));
+    Some(text)
 }
 
 fn unknown_verb(error: &clap::Error, verb: &str) -> CliError {

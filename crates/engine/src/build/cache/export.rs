@@ -13,7 +13,7 @@ use store::{CacheRecord, Compressed, PendingSnapshot};
 
 use super::config::{self, CacheConfig, CarriedMount, Layer, Made, annotated};
 use super::place::Place;
-use super::request::{CacheCompression, CacheMode, CacheTo};
+use super::request::{CacheMode, CacheTo};
 use super::sent::Sent;
 use crate::build::elsewhere::Elsewhere;
 use crate::push::way::{self, Way};
@@ -146,16 +146,11 @@ impl Export<'_> {
     /// again.
     fn known(&self, diff_id: &DiffId) -> Result<Option<Descriptor>> {
         let store = &self.engine.store;
-        let method = match self.to.compression {
-            CacheCompression::Plain => {
-                let held = store.layer_blobs(diff_id)?;
-                let held = held.into_iter().find(|b| !self.to.force_compression || b.digest == diff_id.0);
-                return Ok(held.map(|b| Descriptor::new(&b.media_type, b.digest, b.size)));
-            }
-            CacheCompression::By(method) => method,
+        let options = PushOptions {
+            method: Some(self.to.compression),
+            force: self.to.force_compression,
+            ..PushOptions::default()
         };
-        let options =
-            PushOptions { method: Some(method), force: self.to.force_compression, ..PushOptions::default() };
         Ok(match way::ways(store, std::slice::from_ref(diff_id), None, &options)?.pop() {
             Some(Way::Known(known)) => Some(*known),
             _ => None,
@@ -165,17 +160,11 @@ impl Export<'_> {
     /// Compresses a layer into a file, and remembers what it became.
     fn compress(&self, diff_id: &DiffId, path: &Path) -> Result<Descriptor> {
         let failed = |e: io::Error| Error::io(format!("compress layer {diff_id}"), &e);
-        let method = match self.to.compression {
-            CacheCompression::Plain => None,
-            CacheCompression::By(method) => Some(method),
-        };
-        let mut source = made::stream(&self.engine.store, diff_id, method, crate::push::threads())?;
+        let method = self.to.compression;
+        let mut source = made::stream(&self.engine.store, diff_id, Some(method), crate::push::threads())?;
         let mut out = HashingWriter::new(File::create(path).map_err(failed)?);
         io::copy(&mut source, &mut out).map_err(failed)?;
         let (_, digest, size) = out.finish();
-        let Some(method) = method else {
-            return Ok(Descriptor::new(media_type::OCI_LAYER, digest, size));
-        };
         let descriptor = Descriptor::new(way::oci_layer(method.compression()), digest.clone(), size);
         let method = method.to_string();
         self.engine.store.add_compressed(&Compressed { diff_id: diff_id.clone(), method, digest, size })?;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use oci::{DiffId, ImageConfig};
 
-pub use request::{CacheCompression, CacheFrom, CacheFromPlace, CacheMode, CacheTo, CacheToPlace, S3Cache};
+pub use request::{CacheFrom, CacheFromPlace, CacheMode, CacheTo, CacheToPlace, S3Cache};
 
 use self::config::Contents;
 use self::export::Export;

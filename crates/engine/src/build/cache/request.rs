@@ -39,7 +39,7 @@ pub struct CacheTo {
     /// Which steps.
     pub mode: CacheMode,
     /// How layers are compressed that were made here.
-    pub compression: CacheCompression,
+    pub compression: Method,
     /// Also layers that are known in another compression.
     pub force_compression: bool,
     /// Whose media types.
@@ -58,7 +58,7 @@ impl CacheTo {
         CacheTo {
             place,
             mode: CacheMode::Min,
-            compression: CacheCompression::By(Method::GZIP),
+            compression: Method::GZIP,
             force_compression: false,
             oci_media_types: true,
             image_manifest: true,
@@ -93,15 +93,6 @@ pub enum CacheMode {
     Min,
     /// All.
     Max,
-}
-
-/// How a cache's layers are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheCompression {
-    /// Not at all.
-    Plain,
-    /// So.
-    By(Method),
 }
 
 /// A cache in a bucket of S3, its objects laid out as BuildKit lays them out.

@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 
-use oci::{ChainId, Descriptor, DiffId, Digest, HashingWriter, media_type};
+use oci::{Descriptor, DiffId, Digest, HashingWriter};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use snapshot::compress::Method;
 use store::{Compressed, Store};
 
-use super::{LayerCompression, Layers};
+use super::Layers;
 use crate::push::{PushOptions, Way, as_media_type, oci_layer, threads, way};
 use crate::transfer::stored::Stored;
 use crate::transfer::{Open, Raw, Source, made, made_error};
@@ -41,7 +41,7 @@ impl<'a> Blobs<'a> {
 
     /// The layers of an image as they are to be written, bottom layer first.
     pub fn layers(&mut self, layers: &[DiffId], how: &Layers) -> Result<Vec<Descriptor>> {
-        (0..layers.len()).map(|at| self.layer(&layers[..at], &layers[at], how)).collect()
+        layers.iter().map(|layer| self.layer(layer, how)).collect()
     }
 
     /// Adds a manifest or index that was made for the archive.
@@ -54,39 +54,15 @@ impl<'a> Blobs<'a> {
         self.configs.insert(digest.clone(), bytes.to_vec());
     }
 
-    fn layer(&mut self, below: &[DiffId], layer: &DiffId, how: &Layers) -> Result<Descriptor> {
-        let method = match how.compression {
-            LayerCompression::Uncompressed => return self.uncompressed(below, layer, how),
-            LayerCompression::Usual => None,
-            LayerCompression::Method(method) => Some(method),
-        };
-        let options = PushOptions { method, force: how.force, format: how.format, jobs: None };
+    fn layer(&mut self, layer: &DiffId, how: &Layers) -> Result<Descriptor> {
+        let options =
+            PushOptions { method: how.compression, force: how.force, format: how.format, jobs: None };
         let descriptor = match way(self.store, layer, None, &options)? {
             Way::Known(descriptor) => *descriptor,
             Way::Make { diff_id, method } => self.make(&diff_id, method)?,
         };
         let media_type = as_media_type(&descriptor.media_type, how.format.unwrap_or_default());
         Ok(Descriptor { media_type, ..descriptor })
-    }
-
-    /// A layer as a plain tar; one that came compressed stays so unless that is forced.
-    fn uncompressed(&mut self, below: &[DiffId], layer: &DiffId, how: &Layers) -> Result<Descriptor> {
-        let as_said = |media_type: &str, digest: Digest, size: u64| {
-            let media_type = as_media_type(media_type, how.format.unwrap_or_default());
-            Ok(Descriptor::new(&media_type, digest, size))
-        };
-        let held = self.store.layer_blobs(layer)?;
-        let held = held.into_iter().find(|blob| !how.force || blob.digest == layer.0);
-        if let Some(blob) = held {
-            return as_said(&blob.media_type, blob.digest, blob.size);
-        }
-        let chain = ChainId::extend(ChainId::of(below).as_ref(), layer);
-        match self.store.snapshot(&chain)? {
-            Some(snapshot) => as_said(media_type::OCI_LAYER, layer.0.clone(), snapshot.tar_size),
-            None => Err(Error::not_found(format!(
-                "layer {layer} is in the store neither unpacked nor as a plain tar"
-            ))),
-        }
     }
 
     fn make(&mut self, diff_id: &DiffId, method: Method) -> Result<Descriptor> {

@@ -61,6 +61,8 @@ pub struct ImageOutput {
     pub layers: Layers,
     /// What its manifest and index say.
     pub annotations: Annotations,
+    /// It does not stay in the store: neither does a name there stand for it (`store=false`).
+    pub transient: bool,
 }
 
 /// Whether an image is sent to the registries of its names.
@@ -111,24 +113,12 @@ pub enum Destination {
 /// How layers are compressed that were made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layers {
-    /// In which way.
-    pub compression: LayerCompression,
+    /// In which way; `None`: as they once left, else [`Method::GZIP`].
+    pub compression: Option<Method>,
     /// Also layers that came compressed in another way.
     pub force: bool,
     /// Which kind of manifest lists them; `None`: OCI's.
     pub format: Option<ManifestFormat>,
-}
-
-/// A compression of layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LayerCompression {
-    /// The usual one.
-    #[default]
-    Usual,
-    /// None at all; not for registries.
-    Uncompressed,
-    /// This one.
-    Method(Method),
 }
 
 /// What became of one output.

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 
-use engine::build::cache::{
-    CacheCompression, CacheFrom, CacheFromPlace, CacheMode, CacheTo, CacheToPlace, S3Cache,
-};
+use engine::build::cache::{CacheFrom, CacheFromPlace, CacheMode, CacheTo, CacheToPlace, S3Cache};
 use engine::push::Method;
 use engine::registry::s3::BucketOptions;
 use oci::Reference;
@@ -40,6 +38,20 @@ impl SharedCacheArgs {
             all.push(CacheTo::new(CacheToPlace::Inline));
         }
         Ok(all)
+    }
+}
+
+impl SharedCacheArgs {
+    /// The registries, `HOST[:PORT]`, of caches that say `registry.insecure=true`.
+    pub fn insecure(&self) -> Result<Vec<String>, CliError> {
+        let mut hosts = Vec::new();
+        for text in self.cache_from.iter().chain(&self.cache_to).filter(|text| text.contains("insecure")) {
+            let mut entry = Entry::parse(text)?;
+            if entry.flag("registry.insecure", false)? | entry.flag("insecure", false)? {
+                hosts.push(entry.reference()?.registry);
+            }
+        }
+        Ok(hosts)
     }
 }
 
@@ -130,13 +142,9 @@ impl Entry {
         let level = self.take("compression-level");
         let level = level.map(|text| text.parse::<i64>().map_err(|_| self.bad(&format!("level {text:?}"))));
         let level = level.transpose()?;
-        let compression = match self.take("compression").as_deref() {
-            Some("uncompressed") => CacheCompression::Plain,
-            Some("estargz") => return Err(self.bad("compression estargz is not supported: gzip or zstd")),
-            name => CacheCompression::By(
-                Method::new(name.unwrap_or("gzip"), level).map_err(|e| self.bad(&e.to_string()))?,
-            ),
-        };
+        let compression = self.take("compression");
+        let compression = Method::new(compression.as_deref().unwrap_or("gzip"), level);
+        let compression = compression.map_err(|e| self.bad(&e.to_string()))?;
         let made = CacheTo::new(place);
         Ok(Some(CacheTo {
             mode,
@@ -152,7 +160,7 @@ impl Entry {
 
     fn reference(&mut self) -> Result<Reference, CliError> {
         let text = self.needed("ref")?;
-        // Which registries are spoken to without TLS, the registries' configuration says.
+        // Asked for before: it is the client's.
         self.ignored(&["registry.insecure", "insecure"]);
         let reference = Reference::parse(&text).map_err(|e| self.bad(&format!("ref: {e}")))?;
         Ok(reference.with_default_tag())
@@ -337,7 +345,7 @@ mod tests {
     fn options_of_a_cache() {
         let cache = to("type=registry,ref=localhost/a,mode=max,compression=zstd,compression-level=9,ignore-error=false,mounts=go;npm").unwrap();
         assert_eq!(cache.mode, CacheMode::Max);
-        assert_eq!(cache.compression, CacheCompression::By(Method::Zstd(9)));
+        assert_eq!(cache.compression, Method::Zstd(9));
         assert!(cache.required && cache.image_manifest && cache.oci_media_types);
         assert_eq!(cache.mounts, ["go", "npm"]);
         let cache = to("type=local,dest=/c,image-manifest=false").unwrap();

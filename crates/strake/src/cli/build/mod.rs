@@ -2,6 +2,7 @@
 
 mod cache;
 mod check;
+mod docker_args;
 pub(crate) mod history;
 pub(crate) mod logs;
 mod metadata;
@@ -79,8 +80,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub shared: cache::SharedCacheArgs,
     /// Steps at work at once (default: the number of processors, and more where steps wait)
-    #[arg(long)]
-    pub jobs: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
     /// OCI runtime for RUN instructions: `crun`, `runc` or a path (default: built in)
     #[arg(long)]
     pub runtime: Option<PathBuf>,
@@ -94,9 +95,8 @@ pub(crate) struct Args {
     pub quiet: bool,
     #[command(flatten)]
     pub check: check::CheckArgs,
-    /// Keep intermediate containers; taken for Docker's sake, there are none
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
-    pub rm: Option<String>,
+    #[command(flatten)]
+    docker: docker_args::DockerArgs,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {
@@ -106,6 +106,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Outcome {
     if let Some(call) = args.check.call()? {
         return check::run(&call, &args, global);
     }
+    args.docker.check()?;
     let tags = args.tags.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
     let outputs = args.output.outputs(&tags, args.platform.len())?;
     let mode = mode(&args)?;
@@ -170,6 +171,8 @@ fn request(
 ) -> Result<BuildRequest, CliError> {
     let build_args = build_args(&args.build_args);
     let cache_to = args.shared.to(&build_args)?;
+    let mut insecure = args.shared.insecure()?;
+    insecure.extend(outputs.insecure);
     // The command line demands one.
     let context = sources::context(args.path.as_deref().unwrap_or("."), &build_args)?;
     let dockerfile = sources::dockerfile(args.file.as_deref());
@@ -187,7 +190,7 @@ fn request(
         dockerfile,
         target: args.target.clone(),
         build_args,
-        tags,
+        tags: tags.into_iter().map(Reference::with_default_tag).collect(),
         outputs: outputs.all,
         labels: args
             .labels
@@ -210,7 +213,7 @@ fn request(
         secrets: args.secrets.iter().map(|secret| self::secret(secret)).collect::<Result<_, _>>()?,
         run: args.run.options()?,
         epoch,
-        jobs: args.jobs,
+        jobs: args.jobs.map(usize::from),
         runtime: match &args.runtime {
             None => engine::build::RuntimeChoice::Embedded,
             Some(path) => engine::build::RuntimeChoice::External(path.clone()),
@@ -218,7 +221,7 @@ fn request(
         load: args.output.load,
         cache_from: args.shared.from()?,
         cache_to,
-        registry: global.registry_client()?,
+        registry: global.registry_client_trusting(insecure)?,
         sources: args.sources.sources()?,
         proxies: BTreeMap::new(),
     };
@@ -226,13 +229,13 @@ fn request(
     Ok(request)
 }
 
-/// A name that the image gets.
+/// A name that the image gets, with a tag or without.
 fn tag(text: &str) -> Result<Reference, CliError> {
     match Reference::parse(text) {
         Ok(reference) if reference.digest.is_some() => {
             Err(CliError::new(format!("invalid tag {text:?}: a digest is made by the build, not given")))
         }
-        Ok(reference) => Ok(reference.with_default_tag()),
+        Ok(reference) => Ok(reference),
         Err(error) => Err(CliError::new(format!("invalid tag {text:?}: {error}"))),
     }
 }

@@ -4,8 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use engine::build::{
-    Annotation, Annotations, ArchiveOutput, Destination, Format, ImageOutput, LayerCompression, Level,
-    Output, Pushing, Shape,
+    Annotation, Annotations, ArchiveOutput, Destination, Format, ImageOutput, Level, Output, Pushing, Shape,
 };
 use engine::push::{ManifestFormat, Method};
 use oci::{Platform, Reference};
@@ -47,18 +46,14 @@ pub(super) struct Outputs {
     pub(super) epoch: Option<i64>,
     /// Whether files were asked to be no younger than the epoch.
     pub(super) rewrite_timestamp: bool,
+    /// Registries, `HOST[:PORT]`, that need not prove who they are (`registry.insecure=true`).
+    pub(super) insecure: Vec<String>,
 }
 
 impl Outputs {
     /// Whether one of them takes standard output.
     pub(super) fn use_stdout(&self) -> bool {
-        self.all.iter().any(|output| {
-            matches!(
-                output,
-                Output::Tar { to: Destination::Stream, .. }
-                    | Output::Archive(ArchiveOutput { shape: Shape::Tar(Destination::Stream), .. })
-            )
-        })
+        self.all.iter().any(is_stdout)
     }
 }
 
@@ -68,7 +63,8 @@ impl OutputArgs {
         let annotations =
             self.annotations.iter().map(|text| annotation(text)).collect::<Result<Vec<_>, _>>()?.concat();
         let several = platforms > 1;
-        let mut outputs = Outputs { all: Vec::new(), epoch: None, rewrite_timestamp: false };
+        let mut outputs =
+            Outputs { all: Vec::new(), epoch: None, rewrite_timestamp: false, insecure: Vec::new() };
         for text in self.outputs.iter().filter(|text| !text.is_empty()) {
             let fields = Fields::parse(text)?;
             let output = fields.output(tags, several, &annotations, &mut outputs)?;
@@ -98,17 +94,22 @@ impl OutputArgs {
                 outputs.all.push(image(Pushing::ByName));
             }
         }
-        let loaded = outputs.all.iter().any(|output| matches!(output, Output::Image(_)));
+        let loaded =
+            outputs.all.iter().any(|output| matches!(output, Output::Image(image) if !image.transient));
         if outputs.all.is_empty() || (self.load && !loaded) {
             outputs.all.push(image(Pushing::No));
         }
-        for output in &outputs.all {
+        for output in &mut outputs.all {
             check(output, several)?;
+            if let Output::Image(ImageOutput { names, .. }) | Output::Archive(ArchiveOutput { names, .. }) =
+                output
+            {
+                for name in names {
+                    *name = name.clone().with_default_tag();
+                }
+            }
         }
-        if outputs.use_stdout()
-            && outputs.all.len() > 1
-            && outputs.all.iter().filter(|o| is_stdout(o)).count() > 1
-        {
+        if outputs.all.iter().filter(|output| is_stdout(output)).count() > 1 {
             return Err(CliError::new("only one output can go to standard output"));
         }
         Ok(outputs)
@@ -116,7 +117,11 @@ impl OutputArgs {
 }
 
 fn is_stdout(output: &Output) -> bool {
-    Outputs { all: vec![output.clone()], epoch: None, rewrite_timestamp: false }.use_stdout()
+    matches!(
+        output,
+        Output::Tar { to: Destination::Stream, .. }
+            | Output::Archive(ArchiveOutput { shape: Shape::Tar(Destination::Stream), .. })
+    )
 }
 
 /// What cannot be, seen before anything runs.
@@ -126,8 +131,12 @@ fn check(output: &Output, several: bool) -> Result<(), CliError> {
             if image.push != Pushing::No && image.names.is_empty() {
                 return Err(CliError::new("--push needs a name to push to: give one by --tag"));
             }
-            if image.push != Pushing::No && image.layers.compression == LayerCompression::Uncompressed {
-                return Err(CliError::new("layers are pushed compressed: by gzip or zstd"));
+            if image.push == Pushing::ByDigest
+                && let Some(tagged) = image.names.iter().find(|name| name.tag.is_some())
+            {
+                // BuildKit's words.
+                return Err(CliError::new(format!("can't push tagged ref {tagged} by digest"))
+                    .hint("push-by-digest=true takes names without a tag"));
             }
             &image.annotations
         }
@@ -194,7 +203,7 @@ impl Fields {
             tar: true,
             ..Taken::default()
         };
-        let (mut compression, mut level) = (None, None);
+        let (mut compression, mut level, mut insecure) = (None, None, false);
         for (key, value) in &self.rest {
             let yes = || truth(key, value);
             match key.as_str() {
@@ -225,9 +234,15 @@ impl Fields {
                     }
                 }
                 // What is here is as they want it anyway.
-                "unpack" | "store" if yes()? => {}
-                "buildinfo" | "buildinfo-attrs" | "attestation-prefix" | "name-canonical" => {}
-                "unpack" | "store" | "registry.insecure" if !yes()? => {}
+                "store" => taken.image.transient = !yes()?,
+                "registry.insecure" => insecure = yes()?,
+                // Layers that stay are unpacked, and what was pushed is known by its digest, too.
+                "unpack" | "name-canonical" => drop(yes()?),
+                "buildinfo" | "buildinfo-attrs" | "attestation-prefix" => {}
+                "dangling-name-prefix" => {
+                    return Err(CliError::new(format!("output type={}: {key} is not supported", self.kind))
+                        .hint("an image without a name is found by its ID: --iidfile writes it"));
+                }
                 key if key.starts_with("annotation") => {
                     taken.image.annotations.0.push(annotation_field(key, value)?);
                 }
@@ -242,6 +257,9 @@ impl Fields {
         // As buildx: tags hold before the names of an output, and its own annotations before those of all.
         if !tags.is_empty() {
             taken.image.names = tags.to_vec();
+        }
+        if insecure {
+            all.insecure.extend(taken.image.names.iter().map(|name| name.registry.clone()));
         }
         taken.image.annotations.0.splice(0..0, annotations.iter().cloned());
         taken.image.layers.compression = self::compression(compression, level)?;
@@ -324,14 +342,11 @@ fn truth(key: &str, value: &str) -> Result<bool, CliError> {
     }
 }
 
-fn compression(name: Option<&str>, level: Option<i64>) -> Result<LayerCompression, CliError> {
-    match (name, level) {
-        (None, None) => Ok(LayerCompression::Usual),
-        (Some("uncompressed"), _) => Ok(LayerCompression::Uncompressed),
-        (name, level) => Method::new(name.unwrap_or("gzip"), level)
-            .map(LayerCompression::Method)
-            .map_err(|error| CliError::new(error.to_string())),
+fn compression(name: Option<&str>, level: Option<i64>) -> Result<Option<Method>, CliError> {
+    if name.is_none() && level.is_none() {
+        return Ok(None);
     }
+    Method::new(name.unwrap_or("gzip"), level).map(Some).map_err(|error| CliError::new(error.to_string()))
 }
 
 /// `[LEVEL[PLATFORM],…:]key=value`, as buildx reads it.
@@ -413,7 +428,7 @@ mod tests {
             panic!("no archive");
         };
         assert_eq!(oci.shape, Shape::Directory("x".into()));
-        assert_eq!(oci.layers.compression, LayerCompression::Method(Method::Zstd(9)));
+        assert_eq!(oci.layers.compression, Some(Method::Zstd(9)));
         let Output::Image(image) = &outputs(&["type=registry,\"name=a:1,b:2\""]).unwrap()[0] else {
             panic!("no image");
         };

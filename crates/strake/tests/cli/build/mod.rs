@@ -4,6 +4,7 @@ mod cache;
 mod cache_size;
 mod check;
 mod copy;
+mod docker_flags;
 mod entitlements;
 mod errors;
 mod explain;

@@ -290,6 +290,102 @@ fn what_is_pushed_has_the_digest_of_the_archive() {
     assert_ne!(project.store.run(&["pull", "-q", &other]).code, 0);
 }
 
+/// The layers of the image at a registry.
+fn layers(project: &Project, name: &str) -> Vec<Value> {
+    let manifest: Value = serde_json::from_str(&project.store.ok(&["manifest", "inspect", name])).unwrap();
+    manifest["layers"].as_array().unwrap().clone()
+}
+
+#[test]
+fn plain_layers_are_pushed_where_that_is_asked_for() {
+    let served = Served::start();
+    let project = files();
+    let kinds = |name: &str| -> Vec<String> {
+        let of = |layer: &Value| layer["mediaType"].as_str().unwrap().rsplit('.').next().unwrap().to_owned();
+        layers(&project, name).iter().map(of).collect()
+    };
+    let (plain, usual) = (served.name("app:plain"), served.name("app:usual"));
+    built(&project, &["-t", &plain, "-o", "type=registry,compression=uncompressed"]);
+    assert_eq!(kinds(&plain), ["tar", "tar"]);
+    let diff_ids = project.store.ok(&["inspect", "-f", "{{json .RootFS.Layers}}", &plain]);
+    let digests: Vec<Value> = layers(&project, &plain).iter().map(|layer| layer["digest"].clone()).collect();
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&diff_ids).unwrap(), digests);
+    project.store.ok(&["tag", &plain, &usual]);
+    project.store.ok(&["push", "-q", "--compression", "gzip", &usual]);
+    assert_eq!(kinds(&usual), ["tar+gzip", "tar+gzip"]);
+    project.store.ok(&["push", "-q", "--compression", "uncompressed", &usual]);
+    assert_eq!(kinds(&usual), ["tar", "tar"]);
+    // Another machine takes them, and sends them on as they came, or compressed.
+    let other = crate::harness::TestStore::new();
+    other.ok(&["pull", "-q", &plain]);
+    let (on, zstd) = (served.name("app:on"), served.name("app:zstd"));
+    for (to, how) in [(&on, vec![]), (&zstd, vec!["--compression", "zstd", "--force-compression"])] {
+        other.ok(&["tag", &plain, to]);
+        other.ok(&[&["push", "-q"], how.as_slice(), &[to]].concat());
+    }
+    assert_eq!((kinds(&on), kinds(&zstd)), (vec!["tar".into(); 2], vec!["tar+zstd".into(); 2]));
+    // Layers that came compressed become plain, if that is forced.
+    let third = crate::harness::TestStore::new();
+    third.ok(&["pull", "-q", &zstd]);
+    third.ok(&["push", "-q", "--compression", "uncompressed", "--force-compression", &zstd]);
+    assert_eq!(
+        layers(&project, &zstd).iter().map(|layer| layer["digest"].clone()).collect::<Vec<_>>(),
+        digests
+    );
+    let said = build(&project, &["-t", &plain, "-o", "type=registry,compression=estargz"]);
+    assert!(said.code == 1 && said.stderr.contains("estargz is not supported"), "{said:?}");
+    assert!(project.store.fails(1, &["push", "--compression", "estargz", &plain]).contains("not supported"));
+}
+
+#[test]
+fn what_is_not_to_stay_does_not() {
+    let served = Served::start();
+    let name = served.name("app:1");
+    let project = files();
+    let output = format!("type=image,name={name},push=true,store=false");
+    let images = project.store.ok(&["images", "-aq"]);
+    built(&project, &["-o", &output, "--metadata-file", "meta.json"]);
+    assert_eq!(project.store.ok(&["images", "-aq"]), images);
+    let digest = json(&project.path("meta.json"))["containerimage.digest"].clone();
+    project.store.ok(&["pull", "-q", &name]);
+    let pulled = project.store.ok(&["inspect", "-f", "{{index .RepoDigests 0}}", &name]);
+    assert!(pulled.trim().ends_with(digest.as_str().unwrap()), "{pulled}");
+    // What has that name here keeps it.
+    project.write("tool", "another");
+    built(&project, &["-o", &output, "--metadata-file", "meta.json"]);
+    assert_eq!(project.store.ok(&["inspect", "-f", "{{index .RepoDigests 0}}", &name]), pulled);
+    assert_ne!(json(&project.path("meta.json"))["containerimage.digest"], digest);
+    // Of several platforms, too; and where nothing is pushed, nothing is made.
+    let images = project.store.ok(&["images", "-aq"]);
+    let file = "FROM scratch\nARG TARGETARCH\nCOPY tool /$TARGETARCH\n";
+    project.write("Dockerfile", file);
+    built(&project, &["--platform", "linux/amd64,linux/arm64", "-o", &output]);
+    built(&project, &["-o", "type=image,store=false"]);
+    assert_eq!(project.store.ok(&["images", "-aq"]), images);
+    let list: Value = serde_json::from_str(&project.store.ok(&["manifest", "inspect", &name])).unwrap();
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn options_of_images_have_an_effect_or_are_refused() {
+    let project = files();
+    for (options, why) in [
+        (
+            "type=image,name=x:1,push=true,push-by-digest=true",
+            "can't push tagged ref docker.io/library/x:1 by digest",
+        ),
+        ("type=image,dangling-name-prefix=x", "dangling-name-prefix is not supported"),
+        ("type=image,registry.insecure=perhaps", "non-bool value specified for registry.insecure"),
+        ("type=image,unpack=perhaps", "non-bool value"),
+    ] {
+        let ran = build(&project, &["-o", options]);
+        assert!(ran.code == 1 && ran.stderr.contains(why), "{options}: {ran:?}");
+    }
+    built(&project, &["-o", "type=image,\"name=one:1,two\",unpack=true,store=true,oci-mediatypes=false"]);
+    let names = project.store.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert!(names.contains("one:1\n") && names.contains("two:latest\n"), "{names}");
+}
+
 #[test]
 fn nothing_is_left_of_the_cache_alone() {
     let project = files();

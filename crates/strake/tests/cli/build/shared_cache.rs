@@ -372,4 +372,20 @@ fn cache_mounts_go_along() {
         four.ok(&["run", "--rm", "t", "cat", "/seen"]),
         "/c 700 directory\n/c/1 640 regular file\n/c/2 640 regular file\n/c/link 777 symbolic link\n2\n"
     );
+    // One that is here and empty is filled, too.
+    let five = TestStore::new();
+    let list = |store: &TestStore, n: &str, from: &[&str]| {
+        bed.write(
+            "Dockerfile",
+            &format!(
+                "FROM {}\nRUN --mount=type=cache,id=down,target=/c,mode=0700 ls /c > /seen; : {n}\n",
+                bed.base.name("")
+            ),
+        );
+        bed.built(store, &[&["-t", "t"], from].concat());
+        store.ok(&["run", "--rm", "t", "cat", "/seen"])
+    };
+    assert_eq!(list(&five, "without", &[]), "");
+    assert_eq!(list(&five, "with", &["--cache-from", &bed.cache("")]), "1\n2\nlink\n");
+    assert_eq!(list(&five, "again", &[]), "1\n2\nlink\n");
 }

@@ -35,8 +35,9 @@ fn a_shell_in_what_a_failed_step_left() {
     assert_eq!(shell.ask("pwd; id -un; echo $GREETING; stty size"), "/work\r\napp\r\nhello\r\n31 97\r\n");
     shell.ask("echo more > by-hand");
     shell.keys("exit\n");
-    let said = shell.until("strake run -it failed:last");
+    let said = shell.until("opens a shell that has them");
     assert!(said.contains("exit code: 7"), "{said}");
+    assert!(said.contains("its mounts are not there (/cache, /run/secrets/key)"), "{said}");
     assert_eq!(shell.end(), 1);
     // Later, too; without the mounts, and without the secret.
     let later = project.store.ok(&[
