@@ -24,7 +24,7 @@ pub(crate) struct Args {
     author: String,
     /// Taken for Docker's sake: a container is committed as it is at that moment
     #[arg(short, long, hide = true)]
-    pause: Option<String>,
+    pause: bool,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Outcome {

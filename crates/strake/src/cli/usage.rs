@@ -98,6 +98,7 @@ fn exit_code(error: &clap::Error) -> u8 {
         | ErrorKind::TooManyValues
         | ErrorKind::WrongNumberOfValues
         | ErrorKind::MissingSubcommand => 1,
+        ErrorKind::ArgumentConflict if error.get(ContextKind::InvalidSubcommand).is_some() => 1,
         // One positional argument too many looks to clap like an unknown flag.
         ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(arg)) if !arg.starts_with('-') => 1,

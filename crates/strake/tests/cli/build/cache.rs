@@ -40,7 +40,7 @@ fn an_unchanged_build_runs_nothing() {
     let id = project.id();
     let (ran, cached) = steps(&project.built(&[]));
     assert_eq!((ran.len(), cached.len()), (0, 4), "{ran:?}");
-    let _ = id;
+    assert_eq!(project.id(), id);
     let (ran, _) = steps(&project.built(&["--no-cache"]));
     assert_eq!(ran.len(), 4);
 }

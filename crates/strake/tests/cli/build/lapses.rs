@@ -126,7 +126,7 @@ fn a_mount_target_does_not_reach_the_host() {
             canary.display()
         ),
     );
-    let _ = project.build(&[]);
+    project.built(&[]);
     assert_eq!(fs::read_to_string(canary.join("file")).unwrap(), "kept");
     assert!(!canary.join("new").exists());
 }

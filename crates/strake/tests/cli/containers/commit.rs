@@ -24,7 +24,7 @@ fn the_image_runs_as_the_container_did() {
         "-c",
         "touch /tmp/made; mkdir -p /gone; rm -r /root",
     ]);
-    let id = store.ok(&["commit", "-m", "a message", "-a", "Me <me@x>", "cc", "img"]);
+    let id = store.ok(&["commit", "-m", "a message", "-a", "Me <me@x>", "-p", "cc", "img"]);
     assert!(id.starts_with("sha256:") && id.len() == 72, "{id}");
     let config = |template: &str| store.ok(&["inspect", "-f", template, "img"]).trim_end().to_owned();
     assert_eq!(config("{{json .Config.Env}}"), "[\"A=1\",\"PATH=/bin\"]");

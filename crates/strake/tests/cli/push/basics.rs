@@ -133,7 +133,7 @@ fn all_tags_and_what_is_refused() {
     same(&["push", "-a", &served.name("none")], "An image does not exist locally with the tag: ");
     same(&["push", "-a", &served.name("app:a")], "tag can't be used with --all-tags/-a");
     same(&["push", &format!("{named}@{}", digests[0].1)], "cannot push a digest reference");
-    same(&["push", "--compression", "xz", &named], "unknown compression \"xz\": gzip or zstd");
+    same(&["push", "--compression", "xz", &named], "unknown compression \"xz\": gzip, zstd or uncompressed");
     same(&["push", "--compression-level", "10", &named], "gzip has no level 10");
     same(&["push", "--force-compression", &named], "--force-compression needs --compression");
     same(&["push", "--format", "v1", &named], "unknown format \"v1\": oci or docker");

@@ -78,4 +78,18 @@ fn docker_pulls_what_was_pushed() {
         let shown = dockerd.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &name]);
         assert_eq!(shown, store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"]));
     }
+    // And it loads and runs what a build wrote for it.
+    let dir = store.dir().join("context");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::copy("/bin/busybox", dir.join("busybox")).unwrap();
+    let file =
+        "FROM scratch\nCOPY busybox /busybox\nENTRYPOINT [\"/busybox\"]\nCMD [\"echo\", \"it runs\"]\n";
+    std::fs::write(dir.join("Dockerfile"), file).unwrap();
+    for compression in ["gzip", "uncompressed"] {
+        let (tar, name) = (dir.join("image.tar"), format!("built:{compression}"));
+        let output = format!("type=docker,dest={},compression={compression}", tar.display());
+        store.ok(&["build", "-q", "-t", &name, "-o", &output, dir.to_str().unwrap()]);
+        assert_eq!(dockerd.ok(&["load", "-i", tar.to_str().unwrap()]), format!("Loaded image: {name}\n"));
+        assert_eq!(dockerd.ok(&["run", "--rm", "--network", "none", &name]), "it runs\n");
+    }
 }
