@@ -58,10 +58,10 @@ fn in_dockers_words(error: &clap::Error) -> Option<String> {
         (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => {
             format!("unknown shorthand flag: {flag}")
         }
-        (ErrorKind::UnknownArgument, Some(word)) => format!("'{verb}' takes no argument {word:?}"),
+        (ErrorKind::UnknownArgument, Some(word)) => format!("'{verb}' takes no argument '{word}'"),
         // A word after the context looks like a verb.
         (ErrorKind::ArgumentConflict, _) => {
-            format!("'{verb}' takes no argument {:?}", one(ContextKind::InvalidSubcommand)?)
+            format!("'{verb}' takes no argument '{}'", one(ContextKind::InvalidSubcommand)?)
         }
         (ErrorKind::MissingRequiredArgument, _) => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::Strings(missing)) => format!("'{verb}' requires {}", missing.join(" ")),

@@ -74,7 +74,7 @@ fn wrong_command_lines_are_told_in_dockers_words() {
         (
             vec!["build", ".", "b"],
             1,
-            "strake: 'strake build' takes no argument \"b\"\n\nRun 'strake build --help' for more information\n",
+            "strake: 'strake build' takes no argument 'b'\n\nRun 'strake build --help' for more information\n",
         ),
         (
             vec!["build"],

@@ -79,7 +79,7 @@ fn docker_pulls_what_was_pushed() {
         assert_eq!(shown, store.ok(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", "app:1"]));
     }
     // And it loads and runs what a build wrote for it.
-    let dir = store.dir().join("context");
+    let dir = store.dir().join("for-docker");
     std::fs::create_dir(&dir).unwrap();
     std::fs::copy("/bin/busybox", dir.join("busybox")).unwrap();
     let file =
