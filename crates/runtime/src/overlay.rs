@@ -60,7 +60,7 @@ const UUID: (&str, &str) = ("uuid", "null");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Method {
-    /// `lowerdir+` by file descriptor: Linux 6.13.
+    /// `lowerdir+` by file descriptor: Linux 6.13, and some versions later with `O_PATH`.
     Descriptor,
     /// `lowerdir+` by a path, which may have 255 bytes: /proc/self/fd/N. Linux 6.8.
     Path,
@@ -74,8 +74,9 @@ impl Method {
     fn may_be_unknown(self, errno: Option<i32>) -> bool {
         match errno {
             Some(libc::EINVAL) => true,
-            // Before Linux 6.5 overlayfs takes its options as one string, and no descriptors at all.
-            Some(libc::EOPNOTSUPP) => self == Method::Descriptor,
+            // Before Linux 6.5 overlayfs takes its options as one string, and no descriptors at all; from then on
+            // fsconfig(2) takes descriptors, but for some versions none that are O_PATH, as ours are.
+            Some(libc::EOPNOTSUPP | libc::EBADF) => self == Method::Descriptor,
             _ => false,
         }
     }
@@ -130,7 +131,8 @@ pub fn mount_overlay(overlay: &Overlay<'_>) -> Result<OwnedFd, Error> {
             // No other error is worth another method.
             Err(error) if method.may_be_unknown(error.raw_os_error()) => {
                 // Of a way that the kernel does not have, the answer says nothing of the directories.
-                let said_something = |kept: &Error| kept.raw_os_error() != Some(libc::EOPNOTSUPP);
+                let said_something =
+                    |kept: &Error| !matches!(kept.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EBADF));
                 failure = failure.filter(said_something).or(Some(error));
             }
             Err(error) => return Err(explain(overlay, error)),
@@ -407,10 +409,13 @@ mod tests {
 
     #[test]
     fn kernels_that_do_not_know_a_way_are_told_from_failures() {
-        // Kernels before 6.5 answer EOPNOTSUPP to a descriptor, and 6.5 to 6.12 EINVAL.
-        assert!(Method::Descriptor.may_be_unknown(Some(libc::EOPNOTSUPP)));
+        // Kernels before 6.5 answer EOPNOTSUPP to a descriptor, and later ones EBADF, as long as they take none with
+        // O_PATH: Debian 13's 6.12.
+        for errno in [libc::EOPNOTSUPP, libc::EBADF] {
+            assert!(Method::Descriptor.may_be_unknown(Some(errno)));
+            assert!(!Method::Legacy.may_be_unknown(Some(errno)));
+        }
         assert!(METHODS.iter().all(|method| method.may_be_unknown(Some(libc::EINVAL))));
-        assert!(!Method::Legacy.may_be_unknown(Some(libc::EOPNOTSUPP)));
         assert!(METHODS.iter().all(|method| !method.may_be_unknown(Some(libc::ENOENT))));
     }
 }
