@@ -122,7 +122,8 @@ fn set_way(way: &str) {
     unsafe { std::env::set_var("STRAKE_OVERLAY_MOUNT", way) };
 }
 
-fn kernel() -> (u32, u32) {
+/// The kernel's version.
+pub fn kernel() -> (u32, u32) {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap());
     (numbers.next().unwrap(), numbers.next().unwrap())

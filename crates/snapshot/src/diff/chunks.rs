@@ -101,8 +101,8 @@ fn start<'s, 'e, W: Write + Send + 's>(
     let (give_back, used) = channel();
     let writer = scope.spawn(move || {
         let mut hasher = Hasher::new();
-        let write = || {
-            for chunk in received {
+        let mut write = || {
+            for chunk in &received {
                 hasher.update(&chunk);
                 out.write_all(&chunk)?;
                 // The maker may be done and want no buffers.
@@ -113,6 +113,8 @@ fn start<'s, 'e, W: Write + Send + 's>(
         if let Err(error) = write() {
             let _ = failed.send(error);
         }
+        // Only now may the maker see that it is over: it then looks for the reason.
+        drop(received);
         hasher
     });
     State::Two { chunks, used, writer }
