@@ -22,6 +22,7 @@ mod kept;
 mod key;
 mod limits;
 mod merge;
+mod missing;
 mod mounts;
 mod order;
 mod output;

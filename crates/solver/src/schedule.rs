@@ -13,6 +13,7 @@ use graph::{Graph, Op, VertexId};
 
 use crate::busy;
 use crate::error::{Error, Failure};
+use crate::missing;
 use crate::order::Order;
 use crate::session::{Jobs, Session, StepEvent};
 use crate::step::{self, Solved, Task, Tree};
@@ -31,6 +32,7 @@ const ATTEMPTS: usize = 3;
 /// is returned.
 pub fn solve(graph: &Graph, targets: &[VertexId], session: &Session<'_>) -> Result<Vec<Solved>, Error> {
     let order = Order::of(graph, targets, &session.required);
+    missing::look(graph, &order, session)?;
     let mut left = ATTEMPTS;
     loop {
         left -= 1;

@@ -48,6 +48,14 @@ pub enum Input<'a> {
     Unused,
 }
 
+/// Looks whether the source `written` is in the context at all; with wildcards, or with `parents`, this cannot tell.
+///
+/// # Errors
+/// What the copy would fail with.
+pub fn look_for(context: &Context, written: &str, parents: bool) -> Result<(), Error> {
+    if parents { Ok(()) } else { Tree::Context(context).look_for(written) }
+}
+
 /// How an operation is carried out.
 pub struct Options<'a> {
     /// Layer directories of the tree that the layer goes on, topmost first.

@@ -124,6 +124,19 @@ impl<'a> Tree<'a> {
         Ok(selected)
     }
 
+    /// Whether the source `written` is there, without reading any directory; one with wildcards is not looked for.
+    pub fn look_for(&self, written: &str) -> Result<(), Error> {
+        let cleaned = path::clean(written.as_bytes());
+        if has_wildcards(&cleaned) {
+            return Ok(());
+        }
+        let found = match self.resolve(&cleaned) {
+            Err(Error::Path { reason: NOT_A_DIRECTORY, .. }) => None,
+            path => self.lstat(&path?)?,
+        };
+        found.map(drop).ok_or_else(|| self.not_found(written, &cleaned))
+    }
+
     /// The file or directory that `at` leads to. Of a directory, nothing need be listed but what may lead to `only`.
     fn one(&self, at: &[u8], only: &[u8], wanted: &Wanted<'_>) -> Result<One, Error> {
         let path = match self.resolve(at) {

@@ -32,6 +32,17 @@ fn of_stages() {
 }
 
 #[test]
+fn a_missing_source_is_told_before_anything_runs() {
+    let project = Project::new(&[
+        ("Dockerfile", "FROM busybox\nRUN echo r''an\nCOPY here /\nCOPY nosuch /\n"),
+        ("here", ""),
+    ]);
+    let said = project.refused(&["--progress=plain"]);
+    assert!(said.contains("Dockerfile:4") && said.contains("\"/nosuch\" not found"), "{said}");
+    assert!(!said.contains(" ran\n"), "{said}");
+}
+
+#[test]
 fn of_sources() {
     refused("FROM busybox\nCOPY fil.txt /\n", &["Dockerfile:2", "fil.txt", "file.txt"]);
     refused("FROM busybox\nRUN false\n", &["exit code: 1", ">>> RUN false"]);
