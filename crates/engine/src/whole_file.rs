@@ -47,11 +47,30 @@ pub fn write_file<E: From<Error>>(
         return Ok(out.flush().map_err(|e| failed("write", e))?);
     }
     let part = Part::new(path).map_err(|e| failed("create", e))?;
-    let mut out = BufWriter::with_capacity(BUFFER, &part.file);
+    let mut out = BufWriter::with_capacity(BUFFER, Named { inner: &part.file, path });
     write(&mut out)?;
     out.flush().map_err(|e| failed("write", e))?;
     drop(out);
     Ok(part.becomes(path).map_err(|e| failed("create", e))?)
+}
+
+/// Names the file in what goes wrong: whoever writes to it knows only what is written.
+struct Named<'a> {
+    inner: &'a File,
+    path: &'a Path,
+}
+
+impl Write for Named<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            kind => io::Error::new(kind, format!("writing {}: {error}", self.path.display())),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// A file that is not there yet: without a name where the file system can have such, so that nothing is left of it

@@ -73,6 +73,13 @@ fn a_full_disk_is_named_and_survived() {
     let checked = strake(&["system", "check"]);
     assert_eq!(checked.code, 0, "{checked:?}");
     assert!(!strake(&["images"]).stdout.contains("\nt "));
+    // What is written to it from another store says where it cannot be written.
+    let more = small.path().join("more");
+    assert!(std::fs::write(&more, vec![1u8; 64 << 20]).is_err(), "the disk is larger than it should be");
+    let output = small.path().join("out.tar");
+    let saved = project.store.fails(1, &["save", "-o", output.to_str().unwrap(), "busybox"]);
+    assert!(saved.contains(&format!("writing {}: No space left", output.display())), "{saved}");
+    std::fs::remove_file(&more).unwrap();
     std::fs::remove_file(&ballast).unwrap();
     let built = strake(&["build", "-t", "t", "."]);
     assert_eq!(built.code, 0, "{built:?}");
