@@ -77,6 +77,11 @@ impl Store {
         let path = self.root().join(PARTIAL).join(digest.hex());
         let Some(file) = take(&path)? else { return Ok(None) };
         let len = file.metadata().map_err(|e| Error::io("cannot read", &path, e))?.len();
+        if len == 0 && self.blob_path(digest).exists() {
+            // Whoever had it may have moved it to its place this moment, before the database says so; when it is our
+            // turn to write there, it does.
+            holding.write(|_, _| Ok(()))?;
+        }
         let (store, digest) = (self.clone(), digest.clone());
         Ok(Some(PartialBlob { store, holding, digest, path, file, hasher: Hasher::new(), len, stays: true }))
     }

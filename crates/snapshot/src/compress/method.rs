@@ -118,7 +118,8 @@ impl FromStr for Method {
             return Ok(Method::Uncompressed);
         }
         let unknown = || MethodError::Compression(text.to_owned());
-        let (compression, level) = text.split_once(':').ok_or_else(unknown)?;
+        let (compression, level) =
+            text.split_once(':').filter(|(name, _)| *name != "uncompressed").ok_or_else(unknown)?;
         Method::new(compression, Some(level.parse().map_err(|_| unknown())?))
     }
 }
