@@ -336,7 +336,9 @@ fn from_another_stage_owners_and_xattrs_stay() {
         let tool = std::fs::metadata(out.join("opt/bin/tool")).unwrap();
         assert_eq!((tool.mode(), tool.uid(), tool.gid()), (0o102755, 11, 12));
         let escaped = (b"user.overlay.overlay.opaque".to_vec(), b"y".to_vec());
-        assert_eq!(xattrs(&out.join("opt/bin/tool")), [escaped.clone()].into());
+        // One layer is read as it is; several are seen through an overlay.
+        let shown = !several || overlays_unescape();
+        assert_eq!(xattrs(&out.join("opt/bin/tool")), shown.then_some(escaped).into_iter().collect());
         assert_eq!(out.join("opt/bin/gone").exists(), !several);
         assert!(out.join("opt/bin/old").exists());
     }

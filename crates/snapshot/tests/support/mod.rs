@@ -19,6 +19,14 @@ pub fn is_root() -> bool {
     root
 }
 
+/// Whether overlays show an image's own `user.overlay.*` xattrs, which layers hold escaped: Linux 6.7. Before, they hide
+/// whatever has that prefix, and do not copy it up.
+pub fn overlays_unescape() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 7)
+}
+
 /// How ids map here: without namespaces, an ordinary user has one.
 pub fn ids() -> Mode {
     if rustix::process::geteuid().is_root() { Mode::Root } else { Mode::SingleId }
